@@ -1,0 +1,42 @@
+"""Model families behind one interface. Listing models imports nothing heavy; torch comes with the first model used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from entorhinal.families.registry import get_card, list_models, make
+
+if TYPE_CHECKING:
+    from entorhinal.families.checkpoint import load, save
+    from entorhinal.families.checks import check_model
+
+    from entorhinal.families.model import Card, Config, Model, Representation
+    from entorhinal.families.world import Arena, Trajectories, World
+
+_LAZY = {
+    **dict.fromkeys(("Card", "Config", "Model", "Representation"), "model"),
+    **dict.fromkeys(("Arena", "Trajectories", "World"), "world"),
+    **dict.fromkeys(("load", "save"), "checkpoint"),
+    "check_model": "checks",
+}
+
+__all__ = [
+    "Arena",
+    "Card",
+    "Config",
+    "Model",
+    "Representation",
+    "Trajectories",
+    "World",
+    "check_model",
+    "get_card",
+    "list_models",
+    "load",
+    "make",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"entorhinal.families.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Codes for space: what a population of periodic units can represent, and how well."""

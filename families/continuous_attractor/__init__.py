@@ -1,0 +1,1 @@
+"""Recurrent sheets whose pattern of bumps moves with the animal."""

@@ -1,0 +1,1 @@
+"""Grids as the optimum of an objective over spatial maps."""

@@ -1,0 +1,156 @@
+"""What is a model?  The one abstract method, the optional powers, the config and the card.
+
+A model turns trajectories into the rates of N units. That is all it must do. What more it can do (integrate paths, be
+fitted, decode, show its weights) it declares by having the methods of a protocol below; nothing is inherited.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from torch import Tensor
+
+from entorhinal.families.errors import InputError, unknown
+from entorhinal.families.world import Trajectories, World
+
+__all__ = ["Card", "Config", "Connected", "Decoder", "Fittable", "Model", "PathIntegrator", "Representation", "State"]
+
+State = Any
+"""A pytree (dicts, lists, tuples) of tensors, each leaf ``(B, ...)``."""
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What N units do along a batch of trajectories.
+
+    rates: ``(B, T, N)`` after each step, in the dtype and on the device of the trajectories; NaN where the model has no
+        answer (outside the extent of a table).
+    state: whatever the model needs to go on from the last step, a pytree with leaves ``(B, ...)``; None if nothing.
+    """
+
+    rates: Tensor
+    state: State = None
+
+
+class Config(BaseModel):
+    """A model's numbers, frozen, with units in field names. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, owner: str, values: dict[str, Any]) -> Self:
+        """Build from keywords, with one clear line for the first thing wrong."""
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown(f"config key of {owner}", key, cls.model_fields)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "config"
+            raise InputError(f"{owner}: {field} = {first['input']!r}: {first['msg']}") from None
+
+
+class Card(BaseModel):
+    """What a reader must know about a model before believing its row in a table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+-v[1-9][0-9]*$", description="family/name-vN")
+    title: str
+    citation: str = Field(description="BibTeX of the source, one entry or more")
+    dimensions: Literal[1, 2] = 2
+    training_extent_m: float | None = Field(None, description="side of the box it was made for; None if anywhere")
+    stochastic: bool = Field(False, description="a generator changes its rates")
+    reads_heading: bool = Field(False, description="its rates depend on heading_rad")
+    lattice: Literal["given", "scale given", "emerged", "none"] = Field(
+        description="what was put in: the lattice itself, only its scale, neither (it emerged), or there is none"
+    )
+    supervision: Literal["none", "pairs", "input", "target"] = Field(
+        description="its need of known positions: none, to choose pairs, as input, as training target"
+    )
+    tasks: tuple[str, ...] = Field(("gridness", "path_integration", "cost"), description="tasks that make sense for it")
+    deviations: tuple[str, ...] = Field((), description="where it departs from the paper")
+    provenance: dict[str, str] = Field(default_factory=dict, description="where each default of the config comes from")
+    expected_failures: dict[str, str] = Field(
+        default_factory=dict, description="checks of check_model that must fail, each with its reason"
+    )
+
+    @field_validator("citation")
+    @classmethod
+    def _looks_like_bibtex(cls, text: str) -> str:
+        if not text.lstrip().startswith("@"):
+            raise ValueError("citation must be BibTeX, beginning with '@article{key,' or alike")
+        return text
+
+    @property
+    def family(self) -> str:
+        return self.id.partition("/")[0]
+
+
+class Model(torch.nn.Module, ABC):
+    """A model of grid cells: `represent`, a frozen `Config` and a `Card`.
+
+    A subclass sets ``Config`` and ``card``, builds its tensors in ``__init__(config)`` and writes `represent`. It is a
+    PyTorch module, so its buffers and parameters move between devices and are saved without a word more.
+    """
+
+    Config: ClassVar[type[Config]]
+    card: ClassVar[Card]
+
+    def __init__(self, config: BaseModel | None = None) -> None:
+        super().__init__()
+        self.config: Any = self.Config() if config is None else config
+
+    @classmethod
+    def make(cls, **values: Any) -> Self:
+        """Build from config keywords; a wrong one raises `InputError` with the nearest right name."""
+        return cls(cls.Config.parse(cls.card.id, values))
+
+    @abstractmethod
+    def represent(
+        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
+    ) -> Representation:
+        """Rates of the N units after each step of ``trajectories`` (B trials, T steps): `Representation` (B, T, N).
+
+        state: where an earlier chunk of the same trials ended. Given one, ``start_m`` is not read. Without one, the
+            trial begins at ``start_m``.
+        generator: the source of all randomness. Without it the model is free of noise.
+        """
+
+
+@runtime_checkable
+class PathIntegrator(Protocol):
+    """Knows where it is from start, displacement, dt and arena alone; positions and headings change nothing."""
+
+    def initial_state(self, start_m: Tensor) -> State:
+        """The state at ``start_m (B, D)``, a pytree with leaves ``(B, ...)``."""
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """Is made by a computation on a world other than gradient training (an eigenproblem, say); `fit` twice is once."""
+
+    def fit(self, world: World) -> None:
+        """Compute the model's buffers for ``world``."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Reads position back from its own rates."""
+
+    def decode(self, representation: Representation) -> Tensor:
+        """Estimated position ``(B, T, D)`` in metres, NaN where undecodable.
+
+        A decoder that follows a periodic phase gives the path up to a constant; scores anchor it at the first step.
+        """
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """Has recurrent weights to show."""
+
+    def connectivity(self) -> Tensor:
+        """Weights ``(N, N)``, row = target, column = source; of one representative target (1, N) where N is large."""

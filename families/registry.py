@@ -1,0 +1,132 @@
+"""Which models are there?  Ids to strings to classes; listing imports no model and not torch.
+
+Three sources give the same strings ``id -> "module:Class"``: the table of built-ins below, the entry-point group
+``entorhinal.models`` of any installed package, and the environment variable ``ENTORHINAL_MODELS`` (``id=module:Class``,
+separated by commas) for code not yet packaged.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from entorhinal.families.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from entorhinal.families.model import Card, Model
+
+__all__ = ["BUILT_IN", "Entry", "entries", "get_card", "get_class", "list_models", "make", "resolve"]
+
+ENTRY_POINT_GROUP = "entorhinal.models"
+ENVIRONMENT_VARIABLE = "ENTORHINAL_MODELS"
+_ID = re.compile(r"[a-z0-9_]+/[a-z0-9_]+-v[1-9][0-9]*")
+
+BUILT_IN = {
+    "coding_theory/residue-v1": "entorhinal.families.coding_theory.residue:Residue",
+    "continuous_attractor/burak_fiete-v1": "entorhinal.families.continuous_attractor.burak_fiete:BurakFiete",
+    "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
+    "controls/ideal_grid-v1": "entorhinal.families.controls.ideal_grid:IdealGrid",
+    "controls/lowpass_noise-v1": "entorhinal.families.controls.lowpass_noise:LowpassNoise",
+    "controls/place_cells-v1": "entorhinal.families.controls.place_cells:PlaceCells",
+    "controls/random_rnn-v1": "entorhinal.families.controls.random_rnn:RandomRNN",
+    "controls/shuffled-v1": "entorhinal.families.controls.shuffled:Shuffled",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered model: its id, ``module:Class``, and who registered it (a distribution, or the environment)."""
+
+    id: str
+    target: str
+    provider: str
+
+    @property
+    def family(self) -> str:
+        return self.id.partition("/")[0]
+
+    def load(self) -> "type[Model]":
+        """Import the class. Whatever the import raises is passed on; a target that is no model raises `InputError`."""
+        from entorhinal.families.model import Model
+
+        module, _, name = self.target.partition(":")
+        found = getattr(import_module(module), name, None)
+        if not (isinstance(found, type) and issubclass(found, Model)):
+            raise InputError(f"model {self.id!r}: {self.target!r} from {self.provider} is not a subclass of Model")
+        if found.card.id != self.id:
+            raise InputError(
+                f"model {self.id!r}: the card of {self.target!r} says {found.card.id!r}; make them the same"
+            )
+        return found
+
+
+def entries() -> dict[str, Entry]:
+    """All registered models by id, built-ins first. Two models with one id raise `InputError` naming both."""
+    found = [Entry(_versioned(name), target, "entorhinal") for name, target in BUILT_IN.items()]
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        found.append(
+            Entry(_versioned(point.name), point.value, point.dist.name if point.dist else "an unnamed package")
+        )
+    for item in filter(None, (part.strip() for part in os.environ.get(ENVIRONMENT_VARIABLE, "").split(","))):
+        name, equals, target = item.partition("=")
+        if not equals or ":" not in target:
+            raise InputError(f"{ENVIRONMENT_VARIABLE}: {item!r} is not of the form family/name=module:Class")
+        found.append(Entry(_versioned(name.strip()), target.strip(), ENVIRONMENT_VARIABLE))
+    table: dict[str, Entry] = {}
+    for entry in found:
+        if not _ID.fullmatch(entry.id):
+            raise InputError(f"model id {entry.id!r} from {entry.provider} is not of the form family/name-vN")
+        if entry.id in table:
+            first = table[entry.id]
+            raise InputError(
+                f"model {entry.id!r} is registered twice: {first.target} by {first.provider} and {entry.target} by "
+                f"{entry.provider}; rename one"
+            )
+        table[entry.id] = entry
+    return table
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Ids of all registered models, or of one family."""
+    known = entries()
+    if family is not None and family not in (families := {entry.family for entry in known.values()}):
+        raise unknown("family", family, families)
+    return [id for id, entry in known.items() if family in (None, entry.family)]
+
+
+def resolve(id: str) -> str:
+    """The full id; ``-v1`` may be left out. An unknown id raises `InputError` with the nearest right one."""
+    known = entries()
+    if (full := _versioned(id)) not in known:
+        raise unknown("model", id, known)
+    return full
+
+
+def get_class(id: str) -> "type[Model]":
+    """The model's class. A model that cannot be imported raises `InputError` with the import's own error."""
+    entry = entries()[resolve(id)]
+    try:
+        return entry.load()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"model {entry.id!r} ({entry.target} from {entry.provider}) cannot be imported: {type(error).__name__}: "
+            f"{error}; 'entorhinal list --long' shows the traceback"
+        ) from error
+
+
+def get_card(id: str) -> "Card":
+    """The card of a model."""
+    return get_class(id).card
+
+
+def make(id: str, **config: Any) -> "Model":
+    """A model by id, with config keywords. ``make("controls/ideal_grid", spacing_m=(0.4,))``."""
+    return get_class(id).make(**config)
+
+
+def _versioned(id: str) -> str:
+    return id if re.search(r"-v\d+$", id) else f"{id}-v1"

@@ -1,0 +1,25 @@
+"""One file per figure, its claims in it. Listing figures imports none of them."""
+
+from importlib import import_module
+
+from entorhinal.families.errors import unknown
+from entorhinal.paper_figures.figure import FigureModule
+
+__all__ = ["FIGURES", "load_figure"]
+
+FIGURES = (
+    "residue_range",
+    "economy_ratio",
+    "burak_fiete_pattern",
+    "burak_fiete_path",
+    "dordek_nonnegativity",
+    "gridness",
+    "leaderboard",
+)
+
+
+def load_figure(id: str) -> FigureModule:
+    """The module of one figure, by id."""
+    if id not in FIGURES:
+        raise unknown("figure", id, FIGURES)
+    return import_module(f"{__name__}.{id}")
