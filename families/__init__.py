@@ -8,7 +8,6 @@ from entorhinal.families.registry import get_card, list_models, make
 if TYPE_CHECKING:
     from entorhinal.families.checkpoint import load, save
     from entorhinal.families.checks import check_model
-
     from entorhinal.families.model import Card, Config, Model, Representation
     from entorhinal.families.world import Arena, Trajectories, World
 
