@@ -1,9 +1,12 @@
 """One file per figure, its claims in it. Listing figures imports none of them."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from entorhinal.families.errors import unknown
-from entorhinal.paper_figures.figure import FigureModule
+
+if TYPE_CHECKING:
+    from entorhinal.paper_figures.figure import FigureModule
 
 __all__ = ["FIGURES", "load_figure"]
 
@@ -18,7 +21,7 @@ FIGURES = (
 )
 
 
-def load_figure(id: str) -> FigureModule:
+def load_figure(id: str) -> "FigureModule":
     """The module of one figure, by id."""
     if id not in FIGURES:
         raise unknown("figure", id, FIGURES)

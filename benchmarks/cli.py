@@ -1,0 +1,319 @@
+"""The command line. Every command imports what it needs when it runs, so that ``entorhinal list`` starts at once."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from entorhinal import INTERFACE_VERSION, __version__
+from entorhinal.families.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="entorhinal",
+    help="Every theory of grid cells behind one interface, trained and scored by one harness.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_console = Console()
+_errors = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Config value, key=value; may be repeated.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def main() -> None:
+    """Entry point: bad input is one line on standard error and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        _errors.print(f"[red]error:[/red] {_plain(error)}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _errors.print("stopped")
+        sys.exit(130)
+
+
+def _plain(text: object) -> str:
+    """Text that rich prints as it stands."""
+    return str(text).replace("[", r"\[")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _config(settings: list[str] | None) -> dict[str, Any]:
+    """``--set key=value`` pairs; values are JSON where they can be, else text."""
+    config: dict[str, Any] = {}
+    for item in settings or []:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {item!r} is not of the form key=value")
+        try:
+            config[key] = json.loads(value)
+        except json.JSONDecodeError:
+            config[key] = value
+    return config
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; nothing but the finished line where that is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_errors) as bar:
+        task = bar.add_task(description, total=1)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+        bar.update(task, completed=bar.tasks[0].total)
+
+
+@app.command("list")
+def list_(
+    long: Annotated[bool, typer.Option("--long", help="Import every model: title, or why not.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Models, tasks and figures."""
+    from entorhinal.benchmarks.tasks import TASKS
+    from entorhinal.families.registry import entries
+
+    models = [{"id": e.id, "target": e.target, "provider": e.provider} for e in entries().values()]
+    failures: dict[str, str] = {}
+    if long:
+        import traceback
+
+        for row, entry in zip(models, entries().values(), strict=True):
+            try:
+                row["title"] = entry.load().card.title
+            except Exception:
+                row["error"] = failures[entry.id] = traceback.format_exc()
+    figures = _figure_ids()
+    if as_json:
+        _print_json({"models": models, "tasks": list(TASKS), "figures": list(figures)})
+        return
+    table = Table("model", *(["title"] if long else []), "from", box=None)
+    for row in models:
+        broken = "[red]cannot be imported[/red]" if row["id"] in failures else row.get("title", "")
+        table.add_row(row["id"], *([broken] if long else []), row["provider"])
+    _console.print(table)
+    _console.print("\n[bold]tasks[/bold]    " + "  ".join(TASKS))
+    _console.print("[bold]figures[/bold]  " + "  ".join(figures))
+    for id, trace in failures.items():
+        _console.print(f"\n[red]{id}[/red]\n{_plain(trace)}")
+
+
+def _figure_ids() -> tuple[str, ...]:
+    """Figure ids without importing the figures, nor matplotlib."""
+    from importlib import import_module
+
+    ids: tuple[str, ...] = import_module("entorhinal.paper_figures").FIGURES
+    return ids
+
+
+@app.command()
+def info(model: str, as_json: AsJson = False) -> None:
+    """A model's card and config."""
+    from entorhinal.families.registry import get_class
+
+    cls = get_class(model)
+    card, config = cls.card, cls.Config()
+    if as_json:
+        _print_json({"card": card.model_dump(mode="json"), "config": config.model_dump(mode="json")})
+        return
+    _console.print(f"[bold]{card.id}[/bold]  {card.title}")
+    _console.print(
+        f"put in: lattice {card.lattice}; known positions: {card.supervision}; dimensions: {card.dimensions}"
+    )
+    _console.print(f"tasks: {', '.join(card.tasks)}")
+    for line in card.deviations:
+        _console.print(f"departs from the paper: {_plain(line)}", highlight=False)
+    table = Table("config", "default", "where it comes from", box=None)
+    for key, value in config.model_dump(mode="json").items():
+        table.add_row(key, str(value), card.provenance.get(key, ""))
+    _console.print(table)
+    print(card.citation)
+
+
+@app.command()
+def check(model: str, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Run every conformance check on a model; exit code 1 if one fails."""
+    from entorhinal.families.checks import check_model
+
+    results = check_model(model, raise_on_failure=False, **_config(settings))
+    if as_json:
+        _print_json([vars(result) for result in results])
+    else:
+        colours = {"passed": "green", "failed": "red", "expected failure": "yellow", "not applicable": "dim"}
+        table = Table("check", "outcome", "", box=None)
+        for result in results:
+            colour = colours[result.outcome]
+            table.add_row(result.name, f"[{colour}]{result.outcome}[/{colour}]", _plain(result.message))
+        _console.print(table)
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="A model id or the path of a checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Folder for the records.")],
+    tasks: Annotated[str, typer.Option(help="Task ids, separated by commas.")] = "",
+    suite: Annotated[str, typer.Option(help="A named list of tasks.")] = "core",
+    seeds: Annotated[int, typer.Option(min=1, help="How many base seeds: 0, 1, ...")] = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score a model and write one record a task and seed. What is there already is not computed again."""
+    from entorhinal.benchmarks.evaluate import evaluate
+    from entorhinal.benchmarks.tasks import suite as tasks_of
+
+    names = tuple(filter(None, (name.strip() for name in tasks.split(",")))) or tasks_of(suite)
+    records = evaluate(model, names, seeds=seeds, device=device, out=out, config=_config(settings), progress=_bar)
+    if as_json:
+        _print_json([record.model_dump(mode="json") for record in records])
+    else:
+        for record in records:
+            _console.print(f"[bold]{record.model}[/bold] {record.task} seed {record.seed}: {record.status}")
+            if record.error:
+                _console.print(f"  {_plain(record.error)}", highlight=False)
+            table = Table(box=None, show_header=False, padding=(0, 2))
+            for m in record.metrics:
+                shown = f"{m.value:.5g} {m.unit}" if m.value is not None else f"– ({m.reason})"
+                table.add_row("", m.name, shown, f"n = {m.n}" if m.n else "")
+            _console.print(table)
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of records; the shipped ones if left out.")] = None,
+    format: Annotated[str, typer.Option(help="md, csv, tex, json or html.")] = "md",
+    out: Annotated[Path | None, typer.Option(help="Write here, and the BibTeX beside it as .bib.")] = None,
+    release: Annotated[bool, typer.Option(help="Refuse records of dirty commits and partial rows.")] = False,
+) -> None:
+    """The leaderboard of a folder of records."""
+    from entorhinal.benchmarks.records import SHIPPED, load_records
+    from entorhinal.benchmarks.tables import bibliography, check_release, leaderboard, render
+    from entorhinal.families.checkpoint import write_atomically
+
+    records = load_records(folder or SHIPPED)
+    if release:
+        check_release(records)
+    frame = leaderboard(records)
+    text = render(frame, format)
+    if out is None:
+        print(text, end="")
+        return
+    write_atomically(out, text.encode())
+    write_atomically(out.with_suffix(".bib"), bibliography(list(dict.fromkeys(frame["model"]))).encode())
+    _console.print(f"wrote {out} and {out.with_suffix('.bib')}")
+
+
+@app.command()
+def figures(
+    ids: Annotated[list[str] | None, typer.Argument(help="Figure ids; all if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("figures"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw figures and judge their claims: PDF, PNG and CSV each, claims.md and claims.json for all."""
+    from importlib import import_module
+
+    render = import_module("entorhinal.paper_figures.render").render
+    verdicts = render(ids or _figure_ids(), out, progress=_bar)
+    if as_json:
+        _print_json([{**vars(v), "ours": None if v.ours != v.ours else v.ours} for v in verdicts])
+        return
+    colours = {"holds": "green", "fails": "red", "not run": "yellow"}
+    shown = Table("claim", "paper", "ours", "verdict", box=None)
+    for v in verdicts:
+        ours = "–" if v.ours != v.ours else f"{v.ours:.4g}"
+        shown.add_row(_plain(v.statement), _plain(v.paper), ours, f"[{colours[v.verdict]}]{v.verdict}")
+    _console.print(shown)
+    _console.print(f"wrote {out}")
+
+
+@app.command()
+def cite(models: Annotated[list[str] | None, typer.Argument(help="Model ids; all if left out.")] = None) -> None:
+    """BibTeX of this software and of the models' sources."""
+    from entorhinal.benchmarks.tables import bibliography
+    from entorhinal.families.registry import list_models, resolve
+
+    print(
+        _SOFTWARE.format(version=__version__) + "\n" + bibliography([resolve(m) for m in models or list_models()]),
+        end="",
+    )
+
+
+_SOFTWARE = """@software{{entorhinal,
+  title = {{entorhinal: every theory of grid cells behind one interface}},
+  author = {{{{The entorhinal developers}}}},
+  version = {{{version}}},
+  year = {{2026}}
+}}
+"""
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What is installed, what is missing, and which models cannot be imported; exit code 1 if one cannot."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from entorhinal.families.registry import entries
+
+    def found(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    import torch
+
+    packages = ("torch", "numpy", "scipy", "pandas", "matplotlib", "ratinabox", "gudhi", "ripser", "ray", "pynapple")
+    facts = {"entorhinal": __version__, "interface": str(INTERFACE_VERSION), "python": platform.python_version()}
+    facts |= {package: found(package) for package in packages}
+    facts["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "no device"
+    broken = {}
+    for entry in entries().values():
+        try:
+            entry.load()
+        except Exception as error:
+            broken[entry.id] = f"{type(error).__name__}: {error}"
+    if as_json:
+        _print_json({"facts": facts, "broken_models": broken})
+    else:
+        table = Table(box=None, show_header=False)
+        for name, value in facts.items():
+            table.add_row(name, value)
+        _console.print(table)
+        _console.print(f"{len(entries()) - len(broken)} of {len(entries())} models can be imported")
+        for id, why in broken.items():
+            _console.print(f"[red]{id}[/red]: {_plain(why)}", highlight=False)
+    if broken:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""How are results shown?  One tidy frame, rendered as Markdown, CSV, LaTeX, JSON or HTML, with the BibTeX it cites.
+
+Models are ranked only within what was put in (lattice given, scale given, emerged, none), never overall. Seeds are the
+replicates; deterministic models have no interval; an empty cell carries its reason.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from entorhinal.benchmarks.records import Record, by_condition, config_hash
+from entorhinal.benchmarks.tasks import TASKS
+from entorhinal.families.errors import InputError, unknown
+from entorhinal.families.model import Card, PathIntegrator
+from entorhinal.families.registry import entries, get_class
+
+__all__ = ["COLUMNS", "FORMATS", "Column", "bibliography", "check_release", "leaderboard", "render", "stale", "tidy"]
+
+FORMATS = ("md", "csv", "tex", "json", "html")
+CLASSES = ("lattice given", "scale given", "emerged", "no lattice")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the leaderboard: a metric of a task, its heading, and how many digits are worth showing."""
+
+    task: str
+    metric: str
+    heading: str
+    digits: int = 2
+    better: Literal["higher", "lower", "none"] = "none"
+
+
+COLUMNS = (
+    Column("gridness-v1", "grid_score_median", "grid score", 2, "higher"),
+    Column("gridness-v1", "null_score_p99_median", "99 % of null", 2),
+    Column("gridness-v1", "grid_fraction", "grid units", 2, "higher"),
+    Column("gridness-v1", "spacing_median_m", "spacing (m)", 2),
+    Column("path_integration-v1", "recorded_localisation_error_median_m", "error, rat (m)", 3, "lower"),
+    Column("path_integration-v1", "walk_localisation_error_median_m", "error, walk (m)", 3, "lower"),
+    Column("path_integration-v1", "walk_integration_error_median_m", "tracked, walk (m)", 3, "lower"),
+    Column("path_integration-v1", "recorded_chance_error_median_m", "chance (m)", 3),
+    Column("cost-v1", "step_ms", "ms a step", 2, "lower"),
+)
+
+
+def stale(record: Record) -> str:
+    """Why a record no longer speaks for the model it names: another version, task version or config; "" if it does."""
+    if record.model not in entries():
+        return "the model is not registered, or has a newer version"
+    if record.task not in TASKS:
+        return "the task has a newer version"
+    try:
+        config = get_class(record.model).Config.parse(record.model, record.config)
+    except InputError as error:
+        return str(error)
+    if config_hash(record.model, config.model_dump(mode="json")) != record.config_hash:
+        return "the config has other fields now"
+    return ""
+
+
+def tidy(records: Sequence[Record]) -> pd.DataFrame:
+    """One row for each metric of each record, failed and inapplicable runs included (with an empty value)."""
+    rows = []
+    for record in records:
+        common = {
+            "model": record.model,
+            "config_hash": record.config_hash,
+            "task": record.task,
+            "seed": record.seed,
+            "status": record.status,
+            "weights": record.weights_sha256,
+            "stale": stale(record),
+            "commit": record.commit,
+            "dirty": record.dirty,
+        }
+        if not record.metrics:
+            rows.append(common | {"metric": "", "value": math.nan, "reason": record.error})
+        for metric in record.metrics:
+            value = math.nan if metric.value is None else metric.value
+            shown = metric.model_dump(exclude={"name", "value"})
+            rows.append(common | {"metric": metric.name, "value": value} | shown)
+    return pd.DataFrame(rows)
+
+
+def _class(card: Card) -> str:
+    return {"given": "lattice given", "none": "no lattice"}.get(card.lattice, card.lattice)
+
+
+def _needs(card: Card, integrates: bool) -> str:
+    if not integrates:
+        return "reads position"
+    return {"none": "nothing", "pairs": "pairs", "input": "position as input", "target": "position as target"}[
+        card.supervision
+    ]
+
+
+def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
+    """One row a model and config, one numeric column a metric (mean over seeds), and beside each what a reader needs.
+
+    Columns: ``what was put in``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``, then each
+    heading, and for each heading ``<heading> interval`` (95 %, bootstrap over seeds; None for deterministic models) and
+    ``<heading> note`` (why the cell is empty). Stale records are refused with an `InputError`.
+    """
+    if not records:
+        raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
+    for record in records:
+        if why := stale(record):
+            raise InputError(f"record {record.run_id} is stale: {why}; delete it and run the task again")
+    groups = by_condition(records)
+    rows = []
+    for model, condition in dict.fromkeys((model, condition) for model, condition, _ in groups):
+        cls = get_class(model)
+        mine = {task: group for (m, c, task), group in groups.items() if (m, c) == (model, condition)}
+        any_record = next(iter(mine.values()))[0]
+        row: dict[str, Any] = {
+            "what was put in": _class(cls.card),
+            "model": model,
+            "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
+            "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
+            "seeds": max(len({record.weights_sha256 for record in group}) for group in mine.values()),
+        }
+        for column in columns:
+            value, interval, note = _cell(mine.get(column.task, []), column.metric)
+            row |= {column.heading: value, f"{column.heading} interval": interval, f"{column.heading} note": note}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    rank = frame["what was put in"].map(CLASSES.index)
+    lead = frame[columns[0].heading].fillna(-math.inf)
+    order = np.lexsort((frame["model"], -lead if columns[0].better == "higher" else lead, rank))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _difference(default: dict[str, Any], config: dict[str, Any]) -> str:
+    changed = [f"{key}={value}" for key, value in config.items() if key != "seed" and default.get(key) != value]
+    return ", ".join(changed) or "default"
+
+
+def _cell(group: Sequence[Record], metric: str) -> tuple[float, tuple[float, float] | None, str]:
+    """Mean over seeds, its 95 % interval, and why it is empty."""
+    if not group:
+        return math.nan, None, "not run"
+    failed = [record for record in group if record.status != "ok"]
+    if failed:
+        return math.nan, None, f"{failed[0].status}: {failed[0].error}"
+    by_weights = {record.weights_sha256: record for record in group}
+    values = [record.value(metric) for record in by_weights.values()]
+    if any(math.isnan(value) for value in values):
+        reasons = [m.reason for record in group for m in record.metrics if m.name == metric and m.value is None]
+        return math.nan, None, reasons[0]
+    if len(values) < 2:
+        return values[0], None, ""
+    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(np.mean(values)), (float(found.low), float(found.high)), ""
+
+
+def render(frame: pd.DataFrame, format: str = "md", columns: Sequence[Column] = COLUMNS) -> str:
+    """The leaderboard as text. Markdown, LaTeX and HTML are rounded, with reasons below; CSV and JSON are complete."""
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    if format == "csv":
+        return frame.to_csv(index=False)
+    if format == "json":
+        return json.dumps(json.loads(frame.to_json(orient="records")), indent=1) + "\n"
+    shown, notes = _shown(frame, columns)
+    if format == "md":
+        return shown.to_markdown(index=False, disable_numparse=True) + "\n\n" + "".join(f"- {n}\n" for n in notes)
+    if format == "tex":
+        return shown.style.hide(axis="index").format(escape="latex").to_latex(hrules=True) + "".join(
+            f"% {note}\n" for note in notes
+        )
+    return shown.to_html(index=False) + "<ul>" + "".join(f"<li>{note}</li>" for note in notes) + "</ul>\n"
+
+
+def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[str]]:
+    """The table as strings, and its footnotes."""
+    shown = frame[["what was put in", "model", "needs", "seeds"]].astype(str)
+    other = frame["config"] != "default"
+    shown["model"] = shown["model"].where(~other, shown["model"] + " (" + frame["config"] + ")")
+    reasons: dict[str, str] = {}
+    for column in columns:
+        cells = []
+        for value, interval, note in zip(
+            frame[column.heading],
+            frame[f"{column.heading} interval"],
+            frame[f"{column.heading} note"],
+            strict=True,
+        ):
+            if math.isnan(value):
+                mark = reasons.setdefault(note, chr(ord("a") + len(reasons)))
+                cells.append(f"– ({mark})")
+            else:
+                text = f"{value:.{column.digits}f}"
+                if interval is not None:
+                    text += f" [{interval[0]:.{column.digits}f}, {interval[1]:.{column.digits}f}]"
+                cells.append(text)
+        arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[column.better]
+        shown[column.heading + arrow] = cells
+    notes = ["Ranked within what was put in, never overall. Brackets: 95 % interval over seeds (seeded models only)."]
+    return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
+
+
+def bibliography(models: Sequence[str]) -> str:
+    """The BibTeX of the models' sources, each entry once."""
+    texts = dict.fromkeys(get_class(model).card.citation.strip() for model in models)
+    return "\n\n".join(texts) + "\n"
+
+
+def check_release(records: Sequence[Record]) -> None:
+    """Refuse, with an `InputError`, records of a dirty or unknown commit, failed runs and rows that lack a task."""
+    for record in records:
+        if record.dirty or not record.commit:
+            raise InputError(f"record {record.run_id} is not of a clean commit; commit, delete it and run again")
+        if record.status == "failed":
+            raise InputError(f"record {record.run_id} is of a failed run ({record.error}); run it again")
+    for (model, condition), tasks in _tasks_by_condition(records).items():
+        if missing := {column.task for column in COLUMNS} - tasks:
+            raise InputError(f"{model} ({condition}) has no record of {', '.join(sorted(missing))}; run them first")
+
+
+def _tasks_by_condition(records: Sequence[Record]) -> dict[tuple[str, str], set[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for model, condition, task in by_condition(records):
+        found.setdefault((model, condition), set()).add(task)
+    return found

@@ -1,0 +1,36 @@
+"""Which tasks are there?  One file a task; ids carry versions, and a change in a score is a new version."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from entorhinal.families.errors import unknown
+
+if TYPE_CHECKING:
+    from entorhinal.benchmarks.tasks.task import Task
+
+__all__ = ["SUITES", "TASKS", "get_task", "suite"]
+
+TASKS = {
+    "gridness-v1": "entorhinal.benchmarks.tasks.gridness:Gridness",
+    "path_integration-v1": "entorhinal.benchmarks.tasks.path_integration:PathIntegration",
+    "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
+}
+
+SUITES = {"core": ("gridness-v1", "path_integration-v1", "cost-v1")}
+
+
+def get_task(id: str) -> "Task":
+    """A task by id; ``-v1`` may be left out."""
+    full = id if id in TASKS else f"{id}-v1"
+    if full not in TASKS:
+        raise unknown("task", id, TASKS)
+    module, _, name = TASKS[full].partition(":")
+    task: Task = getattr(import_module(module), name)()
+    return task
+
+
+def suite(name: str) -> tuple[str, ...]:
+    """The task ids of a suite."""
+    if name not in SUITES:
+        raise unknown("suite", name, SUITES)
+    return SUITES[name]
