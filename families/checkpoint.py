@@ -111,5 +111,6 @@ def load(source: str | Path) -> Model:
         tensors: dict[str, Tensor] = load_tensors(content)
         model.load_state_dict({name: t.to(own[name].dtype) if name in own else t for name, t in tensors.items()})
     except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"checkpoint {str(tensors_path)!r}: does not fit {id}: {str(error).splitlines()[0]}") from None
+        why = str(error).splitlines()[-1].strip()
+        raise InputError(f"checkpoint {str(tensors_path)!r}: does not fit {id}: {why}") from None
     return model.eval()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -437,7 +438,7 @@ def load_recording(
     try:
         with np.load(path, allow_pickle=False) as arrays:
             time_s, position_m = arrays["t"], arrays["pos"]
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise InputError(
             f"recording {str(path)!r}: cannot read arrays 't' and 'pos' ({error}); save with np.savez"
         ) from None

@@ -37,7 +37,7 @@ class Cost:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         for i, batch in enumerate(_BATCHES):
-            walk = world.walk(batch, _STEPS, seed=derive(seed, "cost", str(batch)) % 2**31, speed_m_s=0.2)
+            walk = world.walk(batch, _STEPS, seed=derive(seed, "cost", str(batch)), speed_m_s=0.2)
             representation = model.represent(walk.chunk(0, 2))
             ms = statistics.median(_milliseconds(model, walk, device) for _ in range(_REPEATS)) / _STEPS
             name = "step_ms" if batch == 1 else f"step_ms_{batch}_trials"

@@ -1,0 +1,100 @@
+"""gridness-v1: are the units' maps hexagonal lattices?
+
+World: the recorded rat (Sargolini et al. 2006), 600 s in a 1 m box, sampled every 20 ms. Maps: 50² bins of 2 cm,
+smoothed by a Gaussian of 3 cm. Units: at most 256, drawn at random by the seed. Active: the map's range is at least 1 %
+of the largest in the population. Score: `sargolini`. Null of each unit: 100 noise maps of its radially averaged spectrum
+on the same visited bins; a grid unit scores above their 99th percentile, so 1 % of noise units are called grid units.
+The false-discovery rate controls the units as a family (Benjamini & Hochberg at 5 %).
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from entorhinal.analysis import (
+    RateMapAccumulator,
+    grid_scores,
+    lattices,
+    null_grid_scores,
+    square_scores,
+)
+from entorhinal.benchmarks.rollout import rollout
+from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.tasks.task import Progress, Result, choose_units, in_arena
+from entorhinal.families.model import Model
+from entorhinal.families.world import Trajectories, load_recording
+
+__all__ = ["Gridness"]
+
+BINS, SMOOTHING_M, UNITS, NULL_MAPS, SIDE_M, ACTIVE = 50, 0.03, 256, 100, 1.0, 0.01
+KEPT_MAPS = 12
+
+
+class Gridness:
+    """Scores of every unit against its own null; spacing and orientation of the grid units."""
+
+    id: ClassVar[str] = "gridness-v1"
+    title: ClassVar[str] = "Hexagonal maps on a recorded rat's path"
+
+    def why_not(self, model: Model) -> str | None:
+        return in_arena(model, SIDE_M)
+
+    def run(self, model: Model, *, seed: int, device: torch.device, progress: Progress) -> Result:
+        path = load_recording("sargolini").to(device)
+        maps = _maps(model, path, seed, lambda done, total: progress(done, 2 * total))
+        spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
+        active = spread > ACTIVE * spread[spread.isfinite()].max().clamp_min(torch.finfo(maps.dtype).tiny)
+        maps = maps[active]
+        scores = grid_scores(maps)
+        generator = torch.Generator(maps.device).manual_seed(derive(seed, "gridness", "null"))
+        null = null_grid_scores(maps, NULL_MAPS, generator=generator)
+        threshold = null.nanquantile(0.99, 1)
+        is_grid = scores > threshold
+        p_value = (1 + (null >= scores[:, None]).sum(1)) / (1 + NULL_MAPS)
+        found = lattices(maps, SIDE_M / BINS)
+        spacing_m, orientation_rad = found.spacing_m[is_grid], found.orientation_rad[is_grid]
+        progress(1, 1)
+
+        n, grids = len(maps), int(is_grid.sum())
+        none = "no grid units" if n else "no active units"
+        result = Result()
+        result.add("active_units", n, n=len(active))
+        result.add("grid_score_median", scores.nanmedian(), "", "higher", n, none)
+        result.add("grid_score_p90", scores.nanquantile(0.9) if n else torch.nan, "", "higher", n, none)
+        result.add("banino_score_median", grid_scores(maps, variant="banino").nanmedian(), "", "higher", n, none)
+        result.add("square_score_median", square_scores(maps).nanmedian(), "", "none", n, none)
+        result.add("null_score_p99_median", threshold.nanmedian(), "", "none", n, none)
+        result.add("grid_fraction", grids / n if n else torch.nan, "", "higher", n, none)
+        result.add("discovered_fraction", _discovered(p_value) if n else torch.nan, "", "higher", n, none)
+        result.add("spacing_median_m", spacing_m.nanmedian(), "m", "none", grids, none)
+        result.add("orientation_median_deg", orientation_rad.nanmedian().rad2deg(), "°", "none", grids, none)
+        best = scores.nan_to_num(-torch.inf).argsort(descending=True)
+        kept = best[torch.linspace(0, max(n - 1, 0), min(n, KEPT_MAPS)).long()]
+        result.arrays = {
+            "scores": scores.float(),
+            "thresholds": threshold.float(),
+            "null_scores": null[:, 0].float(),
+            "spacing_m": found.spacing_m.float(),
+            "maps": maps[kept].half(),
+            "map_scores": scores[kept].float(),
+        }
+        return result
+
+
+def _maps(model: Model, path: Trajectories, seed: int, progress: Progress) -> Tensor:
+    """Rate maps ``(units, H, W)`` of the chosen units over the whole path."""
+    accumulator = RateMapAccumulator(path.arena.extent_m, BINS, SMOOTHING_M)
+    units: Tensor | None = None
+    for chunk, representation in rollout(model, path, progress=progress):
+        if units is None:
+            units = choose_units(representation.rates.shape[-1], UNITS, seed).to(path.start_m.device)
+        accumulator.add(representation.rates[..., units], chunk.position_m)
+    return accumulator.result().values
+
+
+def _discovered(p_value: Tensor) -> float:
+    """Fraction of units that stay below a false-discovery rate of 5 %."""
+    from scipy.stats import false_discovery_control
+
+    return float((false_discovery_control(p_value.cpu().numpy()) < 0.05).mean())

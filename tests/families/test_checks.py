@@ -1,0 +1,203 @@
+"""Every check catches the cheat it is named for, and every registered model passes them all."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from entorhinal.families import check_model, list_models
+from entorhinal.families.checks import CHECKS, STRICT, ModelCheckError
+from entorhinal.families.model import Card, Config, Model, Representation
+
+CITATION = "@article{cheat2026, title = {A cheat}, author = {Nobody, N.}, year = {2026}}"
+
+
+class HonestConfig(Config):
+    units: int = 7
+
+
+class Honest(Model):
+    """A path integrator that keeps every promise; the cheats below each break one."""
+
+    Config = HonestConfig
+    card = Card(
+        id="tests/honest-v1", title="Honest", citation=CITATION, lattice="none", supervision="none",
+        provenance={"units": "chosen here"},
+    )  # fmt: skip
+
+    def __init__(self, config: HonestConfig) -> None:
+        super().__init__(config)
+        weights = torch.randn(2, config.units, generator=torch.Generator().manual_seed(0))
+        self.weights = torch.nn.Parameter(weights)
+
+    def initial_state(self, start_m: Tensor) -> Tensor:
+        return start_m.clone()
+
+    def represent(self, trajectories, state=None, *, generator=None) -> Representation:
+        before = self.initial_state(trajectories.start_m) if state is None else state
+        position = before[:, None] + trajectories.displacement_m.cumsum(1)
+        return Representation(torch.tanh(position @ self.weights), position[:, -1])
+
+
+def cheat(change: Callable, **card: object) -> type[Model]:
+    """`Honest` with its representation changed by ``change(self, trajectories, state, generator, honest)``."""
+
+    class Cheat(Honest):
+        def represent(self, trajectories, state=None, *, generator=None) -> Representation:
+            honest = super().represent(trajectories, state)
+            return change(self, trajectories, state, generator, honest)
+
+    Cheat.card = Honest.card.model_copy(update=card)
+    return Cheat
+
+
+def position_leak(self, paths, state, generator, honest):
+    return Representation(honest.rates + 0.1 * paths.position_m[..., :1], honest.state)
+
+
+def heading_leak(self, paths, state, generator, honest):
+    return Representation(honest.rates + 0.1 * paths.heading_rad[..., None], honest.state)
+
+
+def non_causal(self, paths, state, generator, honest):
+    return Representation(honest.rates + 0.1 * paths.displacement_m.sum((1, 2))[:, None, None], honest.state)
+
+
+def hidden_randomness(self, paths, state, generator, honest):
+    return Representation(honest.rates + 0.1 * torch.rand(()), honest.state)
+
+
+def hidden_numpy_randomness(self, paths, state, generator, honest):
+    return Representation(honest.rates + 0.1 * float(np.random.rand()), honest.state)  # noqa: NPY002
+
+
+def ignores_state(self, paths, state, generator, honest):
+    return Honest.represent(self, paths, paths.start_m * 0)
+
+
+def rereads_start(self, paths, state, generator, honest):
+    return Honest.represent(self, paths, paths.start_m)
+
+
+def wrong_shape(self, paths, state, generator, honest):
+    return Representation(honest.rates[:, 1:], honest.state)
+
+
+def state_without_batch(self, paths, state, generator, honest):
+    return Representation(honest.rates, {"position": honest.state, "clock": torch.zeros(1)})
+
+
+def non_finite(self, paths, state, generator, honest):
+    return Representation(torch.where(honest.rates > 0.01, torch.inf, honest.rates), honest.state)
+
+
+def batch_dependent(self, paths, state, generator, honest):
+    return Representation(honest.rates - honest.rates.mean(0), honest.state)
+
+
+def writes_to_input(self, paths, state, generator, honest):
+    paths.displacement_m.mul_(1.001)
+    return honest
+
+
+def writes_to_state(self, paths, state, generator, honest):
+    if state is not None:
+        state.add_(0.1)
+    return honest
+
+
+def generator_unannounced(self, paths, state, generator, honest):
+    noise = 0 if generator is None else torch.rand((), generator=generator)
+    return Representation(honest.rates + noise, honest.state)
+
+
+def two_runs_differ(self, paths, state, generator, honest):
+    self.calls = getattr(self, "calls", 0) + 1
+    return Representation(honest.rates + 0.1 * self.calls, honest.state)
+
+
+def infinite_gradient(self, paths, state, generator, honest):
+    return Representation(honest.rates + (self.weights * 0).abs().sqrt().sum(), honest.state)
+
+
+def forgets_weights(self, paths, state, generator, honest):
+    if not hasattr(self, "secret"):
+        self.secret = torch.randn((), generator=torch.Generator().manual_seed(id(self) % 2**31))
+    return Representation(honest.rates + self.secret, honest.state)
+
+
+CHEATS = {
+    "position_leak": [cheat(position_leak)],
+    "heading_leak": [cheat(heading_leak), cheat(lambda *a: a[-1], reads_heading=True)],
+    "causality": [cheat(non_causal)],
+    "random_state": [cheat(hidden_randomness), cheat(hidden_numpy_randomness)],
+    "chunks": [cheat(ignores_state)],
+    "carried_state": [cheat(rereads_start)],
+    "shapes": [cheat(wrong_shape), cheat(state_without_batch)],
+    "finite": [cheat(non_finite)],
+    "batch_size": [cheat(batch_dependent)],
+    "inputs_untouched": [cheat(writes_to_input), cheat(writes_to_state)],
+    "deterministic": [
+        cheat(generator_unannounced),
+        cheat(two_runs_differ),
+        cheat(lambda *a: a[-1], stochastic=True),
+    ],
+    "gradients": [cheat(infinite_gradient)],
+    "state_dict": [cheat(forgets_weights)],
+    "card": [
+        cheat(lambda *a: a[-1], citation="@article{x, title = {No author}}"),
+        cheat(lambda *a: a[-1], provenance={}),
+        cheat(lambda *a: a[-1], provenance={"units": "here", "unit": "a slip"}),
+        cheat(lambda *a: a[-1], expected_failures={"causality": "because"}),
+    ],
+}
+
+
+def outcomes(model: type[Model]) -> dict[str, str]:
+    return {result.name: result.outcome for result in check_model(model, raise_on_failure=False)}
+
+
+def test_the_honest_model_passes() -> None:
+    assert set(outcomes(Honest).values()) == {"passed"}
+
+
+@pytest.mark.parametrize(("name", "index"), [(name, i) for name, cheats in CHEATS.items() for i in range(len(cheats))])
+def test_each_cheat_is_caught_by_its_check(name: str, index: int) -> None:
+    assert outcomes(CHEATS[name][index])[name] == "failed"
+
+
+def test_a_config_that_takes_unknown_keys_is_caught() -> None:
+    class LooseConfig(HonestConfig):
+        model_config = {"extra": "allow", "frozen": True}  # noqa: RUF012
+
+    class Loose(Honest):
+        Config = LooseConfig
+
+    assert outcomes(Loose)["config"] == "failed"
+
+
+def test_every_check_has_a_cheat() -> None:
+    assert set(CHEATS) | {"config"} == set(CHECKS)
+
+
+def test_check_model_raises_with_the_failures_named() -> None:
+    with pytest.raises(ModelCheckError, match="position_leak: other positions change the rates"):
+        check_model(CHEATS["position_leak"][0])
+
+
+def test_expected_failures_must_fail_and_are_never_allowed_for_the_strict() -> None:
+    expected = cheat(batch_dependent, expected_failures={"batch_size": "whitened across trials"})
+    assert outcomes(expected)["batch_size"] == "expected failure"
+    needless = cheat(lambda *a: a[-1], expected_failures={"batch_size": "not true"})
+    assert outcomes(needless)["batch_size"] == "failed"
+    for name in STRICT - {"finite", "shapes"}:
+        excused = type(CHEATS[name][0])("Excused", (CHEATS[name][0],), {})
+        excused.card = CHEATS[name][0].card.model_copy(update={"expected_failures": {name: "please"}})
+        assert outcomes(excused)[name] == "failed"
+
+
+@pytest.mark.parametrize("id", list_models())
+def test_every_registered_model_passes(id: str) -> None:
+    check_model(id)

@@ -1,0 +1,1 @@
+"""A model for entorhinal in a package of its own."""
