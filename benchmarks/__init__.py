@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from entorhinal.benchmarks.evaluate import evaluate
+    from entorhinal.benchmarks.evaluation import evaluate
     from entorhinal.benchmarks.records import Record, load_records
     from entorhinal.benchmarks.tables import leaderboard
     from entorhinal.families.world import World
 
 _LAZY = {
     "World": "entorhinal.families.world",
-    "evaluate": "entorhinal.benchmarks.evaluate",
+    "evaluate": "entorhinal.benchmarks.evaluation",
     "Record": "entorhinal.benchmarks.records",
     "load_records": "entorhinal.benchmarks.records",
     "leaderboard": "entorhinal.benchmarks.tables",

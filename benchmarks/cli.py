@@ -1,6 +1,7 @@
 """The command line. Every command imports what it needs when it runs, so that ``entorhinal list`` starts at once."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait crawl on a shared machine
+
 _console = Console()
 _errors = Console(stderr=True)
 
@@ -185,7 +188,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Score a model and write one record a task and seed. What is there already is not computed again."""
-    from entorhinal.benchmarks.evaluate import evaluate
+    from entorhinal.benchmarks.evaluation import evaluate
     from entorhinal.benchmarks.tasks import suite as tasks_of
 
     names = tuple(filter(None, (name.strip() for name in tasks.split(",")))) or tasks_of(suite)

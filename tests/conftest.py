@@ -1,7 +1,13 @@
-"""Tests marked ``gpu`` are skipped where there is no CUDA device; caches of the tests stay out of the user's home."""
+"""Tests marked ``gpu`` are skipped where there is no CUDA device; one thread each; caches stay out of the user's home."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
+
+torch.set_num_threads(
+    1
+)  # tests are many small operations, and threads that wait for each other on a busy machine crawl
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -12,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setenv("ENTORHINAL_CACHE", str(tmp_path_factory.mktemp("cache")))
     yield

@@ -2,7 +2,7 @@
 
 World: the recorded rat (Sargolini et al. 2006), 600 s in a 1 m box, sampled every 20 ms. Maps: 50² bins of 2 cm,
 smoothed by a Gaussian of 3 cm. Units: at most 256, drawn at random by the seed. Active: the map's range is at least 1 %
-of the largest in the population. Score: `sargolini`. Null of each unit: 100 noise maps of its radially averaged spectrum
+of the largest in the population. Score: `sargolini`. Null of a unit: 100 noise maps of its radially averaged spectrum
 on the same visited bins; a grid unit scores above their 99th percentile, so 1 % of noise units are called grid units.
 The false-discovery rate controls the units as a family (Benjamini & Hochberg at 5 %).
 """

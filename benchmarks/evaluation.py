@@ -16,7 +16,7 @@ from entorhinal.benchmarks.tasks.task import Progress, Task
 from entorhinal.families.checkpoint import load, weights_sha256
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Fittable, Model
-from entorhinal.families.registry import entries
+from entorhinal.families.registry import entries, get_class
 from entorhinal.families.world import Arena, World
 
 __all__ = ["choose_device", "evaluate", "prepare"]
@@ -35,22 +35,27 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
-def prepare(model: str | Path | Model, *, seed: int | None = None, device: torch.device, **config: Any) -> Model:
+def prepare(
+    model: str | Path | Model,
+    *,
+    device: torch.device,
+    seed: int | None = None,
+    config: dict[str, Any] | None = None,
+) -> Model:
     """A model ready to be scored: made or loaded, seeded, fitted, on its device and in evaluation mode.
 
     model: an id, a checkpoint's path, or a model. seed replaces the ``seed`` of an id's config where it has one.
     """
-    if isinstance(model, Model):
-        ready = model
+    values = dict(config or {})
+    if isinstance(model, Model) or Path(model).suffix in (".safetensors", ".json"):
+        if values:
+            raise InputError(f"a model or checkpoint has its own config; leave out {', '.join(values)}")
+        ready = model if isinstance(model, Model) else load(model)
     else:
-        ready = load(model)
-        is_id = Path(model).suffix not in (".safetensors", ".json")
-        if config and not is_id:
-            raise InputError(f"checkpoint {str(model)!r} has its own config; leave out {', '.join(config)}")
-        if is_id and seed is not None and "seed" in type(ready.config).model_fields:
-            config = {"seed": seed} | config
-        if config:
-            ready = type(ready).make(**config)
+        cls = get_class(str(model))
+        if seed is not None and "seed" in cls.Config.model_fields:
+            values = {"seed": seed} | values
+        ready = cls.make(**values)
     if isinstance(ready, Fittable):
         ready.fit(World(Arena.square(ready.card.training_extent_m or 2.2)))
     return ready.to(device).eval()
@@ -85,7 +90,7 @@ def evaluate(
     folder = None if out is None else Path(out)
     records = []
     for seed in bases:
-        ready = prepare(model, seed=seed, device=where, **(config or {}))
+        ready = prepare(model, seed=seed, device=where, config=config)
         for task in chosen:
             with (progress or _silent)(f"{ready.card.id} · {task.id} · seed {seed}") as report:
                 records.append(_run(ready, task, seed, where, folder, report))

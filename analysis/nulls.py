@@ -1,0 +1,160 @@
+"""Nulls: what a score finds in maps or activity that share everything with the data but the structure in question.
+
+None of them is a roll, a flip or a randomisation of 2-D Fourier phases: those keep the autocorrelogram, and with it the
+hexagon.
+"""
+
+import torch
+from torch import Tensor
+
+from entorhinal.analysis.maps import Extent, rate_maps
+from entorhinal.analysis.scores import grid_scores
+from entorhinal.analysis.tensors import Array, as_tensor, standardized
+
+SHORTEST_SHIFT_S = 20.0
+"""Activity shifted by less than this still follows the path."""
+
+
+def spectrum_noise(maps: Array, *, generator: torch.Generator) -> Tensor:
+    """Gaussian noise with each map's radially averaged power spectrum, mean, variance and unvisited bins.
+
+    The power of a map (its mean removed, unvisited bins 0) is averaged over all wave vectors of one length, which keeps
+    its scale and forgets its directions, and white noise is filtered with the root of that. The noise is periodic in
+    the box, as the discrete spectrum is.
+
+    Args:
+        maps: (N, H, W), NaN where unvisited.
+        generator: source of the noise, on the maps' device.
+
+    Returns:
+        (N, H, W), NaN where ``maps`` is; constant and empty maps stay as they are.
+    """
+    maps = as_tensor(maps, "maps", "N, H, W")
+    values, mask = standardized(maps)
+    gain = _radial_power(values).sqrt()
+    white = torch.randn(values.shape, generator=generator, dtype=maps.dtype, device=maps.device)
+    noise, _ = standardized(
+        torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=values.shape[-2:]).where(mask > 0, torch.nan)
+    )
+    count = mask.sum((-2, -1), keepdim=True).clamp_min(1)
+    mean = maps.nansum((-2, -1), keepdim=True) / count
+    spread = (((maps - mean).nan_to_num(0) * mask).square().sum((-2, -1), keepdim=True) / count).sqrt()
+    return (mean + spread * noise).where(mask > 0, torch.nan)
+
+
+def _radial_power(values: Tensor) -> Tensor:
+    """Power of maps (N, H, W) averaged over wave vectors of one length, laid out as `torch.fft.rfft2` lays them out.
+
+    Lengths are binned at the step of the longer side's fundamental frequency.
+    """
+    height, width = values.shape[-2:]
+    power = torch.fft.fft2(values).abs().square()
+    frequency = [torch.fft.fftfreq(n, dtype=values.dtype, device=values.device) for n in (height, width)]
+    length = torch.hypot(frequency[0][:, None], frequency[1][None, :])
+    ring = (length * max(height, width)).round().long()
+    rings = int(ring.max()) + 1
+    total = values.new_zeros(len(values), rings).index_add_(1, ring.flatten(), power.flatten(1))
+    count = torch.bincount(ring.flatten(), minlength=rings).clamp_min(1)
+    return (total / count)[:, ring[:, : width // 2 + 1]]
+
+
+def moved_fields(maps: Array, *, generator: torch.Generator) -> Tensor:
+    """Every field of every map put down at a random place, around the box's edges if need be.
+
+    A field is the basin of a local maximum: all bins from which steepest ascent leads there. Its excess over the map's
+    minimum moves by a random whole number of bins, and excesses that meet add up, so a map without holes keeps its
+    fields' shapes and its mean.
+
+    Args:
+        maps: (N, H, W), NaN where unvisited. What moves onto an unvisited bin is lost.
+        generator: source of the moves, on the maps' device.
+
+    Returns:
+        (N, H, W), NaN where ``maps`` is.
+    """
+    maps = as_tensor(maps, "maps", "N, H, W")
+    height, width = maps.shape[-2:]
+    size = height * width
+    low = maps.nan_to_num(torch.inf).amin((-2, -1), keepdim=True)
+    excess = (maps - low).nan_to_num(0)
+    peak = _peaks(excess)  # (N, H * W)
+    move = torch.randint(size, (len(maps), size), generator=generator, device=maps.device).gather(1, peak)
+    here = torch.arange(size, device=maps.device)
+    row = (here // width + move // width) % height
+    column = (here % width + move % width) % width
+    moved = torch.zeros_like(excess).flatten(1).scatter_add_(1, row * width + column, excess.flatten(1))
+    return (low + moved.unflatten(1, (height, width))).where(maps.isfinite(), torch.nan)
+
+
+def _peaks(values: Tensor) -> Tensor:
+    """For every bin of maps (N, H, W), the flat index (N, H * W) of the local maximum that steepest ascent reaches."""
+    height, width = values.shape[-2:]
+    padded = torch.nn.functional.pad(values, (1, 1, 1, 1), value=-torch.inf)
+    index = torch.arange(height * width, device=values.device).reshape(height, width)
+    around = torch.nn.functional.pad(index[None, None].float(), (1, 1, 1, 1))[0, 0].long()
+    steps = [(0, 0), *((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)]
+
+    def shifted(image: Tensor, i: int, j: int) -> Tensor:
+        return image[..., 1 + i : 1 + i + height, 1 + j : 1 + j + width]
+
+    highest = torch.stack([shifted(padded, i, j) for i, j in steps]).argmax(0)  # ties go to the bin itself
+    to = torch.stack([shifted(around, i, j) for i, j in steps])
+    root = to[
+        highest, *torch.meshgrid(*[torch.arange(n, device=values.device) for n in (height, width)], indexing="ij")
+    ]
+    root = root.flatten(1)
+    for _ in range((height * width).bit_length()):
+        root = root.gather(1, root)  # follows paths of doubling length
+    return root
+
+
+def time_shifted_maps(
+    rates: Array,
+    position_m: Array,
+    extent_m: Extent,
+    *,
+    dt_s: float,
+    shifts: int,
+    generator: torch.Generator,
+    bins: int = 50,
+    smoothing_m: float = 0.0,
+    shortest_s: float = SHORTEST_SHIFT_S,
+) -> Tensor:
+    """Rate maps of activity shifted in time against the path, circularly, by at least ``shortest_s``.
+
+    Args:
+        rates: (T, N), any unit of rate, one sample every ``dt_s`` seconds.
+        position_m: (T, D) in metres.
+        extent_m, bins, smoothing_m: as in `rate_maps`.
+        shifts: how many random shifts.
+        generator: source of the shifts.
+
+    Returns:
+        (shifts, N, H, W).
+
+    Raises:
+        ValueError: ``shortest_s`` below 20 s, or a recording shorter than twice ``shortest_s``.
+    """
+    rates, position = as_tensor(rates, "rates", "T, N"), as_tensor(position_m, "position_m", "T, D")
+    if shortest_s < SHORTEST_SHIFT_S:
+        raise ValueError(
+            f"shortest_s is {shortest_s}; shift by {SHORTEST_SHIFT_S:g} s or more, or activity keeps its place"
+        )
+    shortest = round(shortest_s / dt_s)
+    if len(rates) <= 2 * shortest:
+        raise ValueError(f"rates last {len(rates) * dt_s:g} s; shifts of {shortest_s:g} s need more than twice that")
+    by = torch.randint(shortest, len(rates) - shortest + 1, (shifts,), generator=generator, device=generator.device)
+    maps = [rate_maps(rates.roll(int(n), 0), position, extent_m, bins, smoothing_m).values for n in by]
+    return torch.stack(maps)
+
+
+def null_grid_scores(maps: Array, count: int, *, generator: torch.Generator, variant: str = "sargolini") -> Tensor:
+    """Grid scores of ``count`` maps of `spectrum_noise` for each map: (N, H, W) -> (N, count).
+
+    A unit whose own score exceeds the 99th percentile of its row is called a grid unit. Memory is bounded by chunks.
+    """
+    maps = as_tensor(maps, "maps", "N, H, W")
+    if count < 1:
+        raise ValueError(f"count is {count}; give a number of noise maps, 1 or more")
+    scores = [grid_scores(spectrum_noise(maps, generator=generator), variant) for _ in range(count)]
+    return torch.stack(scores, 1) if len(maps) else maps.new_empty(0, count)

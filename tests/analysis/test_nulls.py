@@ -1,0 +1,128 @@
+"""Each null destroys the hexagon and nothing else."""
+
+import math
+
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from entorhinal.analysis import grid_scores
+from entorhinal.analysis.nulls import (
+    _peaks,
+    _radial_power,
+    moved_fields,
+    null_grid_scores,
+    spectrum_noise,
+    time_shifted_maps,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def hexagons(count: int, spacing_bins: float = 15.0, size: int = 50, sharpness: float = 4.0) -> Tensor:
+    """Maps (count, size, size) of triangular lattices at random phases and orientations."""
+    angle = torch.rand(count, 1, generator=generator(1), dtype=torch.float64) * math.pi / 3
+    angle = angle + torch.arange(3) * math.pi / 3
+    wave = 4 * math.pi / (math.sqrt(3) * spacing_bins) * torch.stack((angle.cos(), angle.sin()), -1)
+    where = torch.stack(torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="xy"), -1)
+    phase = torch.rand(count, 2, generator=generator(2), dtype=torch.float64) * 50
+    waves = torch.einsum("nkd,nhwd->nkhw", wave, where - phase[:, None, None]).cos().sum(1)
+    return torch.exp(sharpness * (waves - 3) / 3)
+
+
+def test_spectrum_noise_keeps_mean_variance_holes_and_radial_spectrum() -> None:
+    maps = hexagons(1).repeat(600, 1, 1) * 3 + 5
+    noise = spectrum_noise(maps, generator=generator())
+    torch.testing.assert_close(noise.mean((1, 2)), maps.mean((1, 2)))
+    torch.testing.assert_close(noise.var((1, 2)), maps.var((1, 2)))
+    expected, found = (_radial_power(m - m.mean((1, 2), keepdim=True)).mean(0) for m in (maps, noise))
+    torch.testing.assert_close(found, expected, rtol=0.15, atol=0.002 * float(expected.max()))
+    holed = maps[:3].clone()
+    holed[:, :10] = math.nan
+    assert torch.equal(spectrum_noise(holed, generator=generator()).isnan(), holed.isnan())
+
+
+def test_spectrum_noise_has_no_direction() -> None:
+    """The mean power of noise is the same along and across a lattice's waves; the map's own is not."""
+    maps = hexagons(1).repeat(400, 1, 1)
+    mean_power = torch.fft.fft2(spectrum_noise(maps, generator=generator())).abs().square().mean(0)
+    own_power = torch.fft.fft2(maps[0] - maps[0].mean()).abs().square()
+    frequency = torch.fft.fftfreq(50, dtype=torch.float64)
+    length = torch.hypot(frequency[:, None], frequency[None]) * 50
+    ring = length.round() == own_power.flatten()[length.flatten().round() > 0].argmax().new_tensor(4)
+    spread = lambda power: float(power[ring].std() / power[ring].mean())  # noqa: E731
+    assert spread(mean_power) < 0.2
+    assert spread(own_power) > 1
+
+
+def test_hexagons_stand_out_of_their_noise_and_noise_does_not() -> None:
+    maps = hexagons(12)
+    null = null_grid_scores(maps, 100, generator=generator())
+    assert null.shape == (12, 100)
+    assert (grid_scores(maps) > null.nanquantile(0.99, 1)).all()
+    fresh = null_grid_scores(maps, 40, generator=generator(9))
+    exceed = (fresh > null.nanquantile(0.99, 1)[:, None]).double().mean()
+    assert exceed < 0.04
+
+
+def test_moved_fields_keep_mass_and_lose_the_lattice() -> None:
+    maps = hexagons(40) + 0.2
+    moved = moved_fields(maps, generator=generator())
+    torch.testing.assert_close(moved.mean((1, 2)), maps.mean((1, 2)))
+    torch.testing.assert_close(moved.amin((1, 2)), maps.amin((1, 2)), atol=0.05, rtol=0)
+    assert grid_scores(moved).nanmedian() < grid_scores(maps).nanmedian() - 0.8
+
+
+def test_basins_are_those_of_a_naive_ascent() -> None:
+    maps = torch.rand(2, 9, 11, generator=generator(), dtype=torch.float64)
+    found = _peaks(maps)
+    for n in range(2):
+        for start in range(99):
+            here = start
+            while True:
+                i, j = divmod(here, 11)
+                around = [
+                    (a, b) for a in range(max(i - 1, 0), min(i + 2, 9)) for b in range(max(j - 1, 0), min(j + 2, 11))
+                ]
+                best = max(around, key=lambda at: float(maps[n][at]))
+                if best == (i, j):
+                    break
+                here = best[0] * 11 + best[1]
+            assert found[n, start] == here
+    assert len(found[0].unique()) == int((maps[0].numpy() == ndimage.maximum_filter(maps[0].numpy(), 3)).sum())
+
+
+def test_a_single_field_moves_whole() -> None:
+    where = torch.stack(torch.meshgrid(*[torch.arange(40, dtype=torch.float64)] * 2, indexing="xy"), -1)
+    field = torch.exp(-(where - 20).square().sum(-1) / 18)[None]
+    moved = moved_fields(field, generator=generator(3))
+    torch.testing.assert_close(moved.flatten().sort().values, field.flatten().sort().values)
+    assert not torch.equal(moved, field)
+
+
+def test_shifted_activity_loses_its_place() -> None:
+    steps = torch.randn(6000, 2, generator=generator(), dtype=torch.float64) * 0.02
+    folded = torch.remainder(steps.cumsum(0) + 0.5, 2.0)
+    position = torch.where(folded > 1, 2 - folded, folded) - 0.5
+    rates = torch.exp(-(position - 0.1).square().sum(-1, keepdim=True) / 0.02)
+    extent = ((-0.5, 0.5), (-0.5, 0.5))
+    maps = time_shifted_maps(rates, position, extent, dt_s=0.02, shifts=20, generator=generator(), bins=10)
+    assert maps.shape == (20, 1, 10, 10)
+    assert maps.nan_to_num(0).amax((2, 3)).median() < 0.9
+    torch.testing.assert_close(rates.mean(), rates.roll(1234, 0).mean())
+    with pytest.raises(ValueError, match="shift by 20 s or more"):
+        time_shifted_maps(rates, position, extent, dt_s=0.02, shifts=1, generator=generator(), shortest_s=5.0)
+    with pytest.raises(ValueError, match="more than twice"):
+        time_shifted_maps(rates[:1500], position[:1500], extent, dt_s=0.02, shifts=1, generator=generator())
+
+
+def test_constant_and_empty_maps_stay_as_they_are() -> None:
+    constant = torch.full((1, 20, 20), 3.0, dtype=torch.float64)
+    torch.testing.assert_close(spectrum_noise(constant, generator=generator()), constant)
+    torch.testing.assert_close(moved_fields(constant, generator=generator()), constant)
+    empty = torch.full((1, 20, 20), math.nan, dtype=torch.float64)
+    assert spectrum_noise(empty, generator=generator()).isnan().all()
+    assert moved_fields(empty, generator=generator()).isnan().all()

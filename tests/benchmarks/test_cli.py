@@ -1,0 +1,112 @@
+"""The real command line, end to end."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def entorhinal(*words: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would; a traceback is never right."""
+    done = subprocess.run(
+        [sys.executable, "-m", "entorhinal.benchmarks.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_list_names_everything() -> None:
+    shown = entorhinal("list").stdout
+    for name in ("coding_theory/residue-v1", "gridness-v1", "leaderboard"):
+        assert name in shown
+    as_json = json.loads(entorhinal("list", "--json").stdout)
+    assert as_json["models"][0]["id"] == "coding_theory/residue-v1"
+
+
+def test_list_long_shows_a_broken_plugin_and_the_rest() -> None:
+    done = entorhinal("list", "--long", ENTORHINAL_MODELS="mine/broken=no_such_module:Model")
+    assert "No module named 'no_such_module'" in done.stdout
+    assert "Ideal grid modules" in done.stdout
+    assert "mine/broken-v1" in entorhinal("doctor", code=1, ENTORHINAL_MODELS="mine/broken=no_such_module:M").stdout
+
+
+def test_info_check_and_cite() -> None:
+    shown = entorhinal("info", "controls/ideal_grid").stdout
+    assert "Stensola" in shown
+    assert "spacing_m" in shown
+    assert json.loads(entorhinal("info", "controls/ideal_grid", "--json").stdout)["card"]["lattice"] == "given"
+    checks = json.loads(entorhinal("check", "controls/ideal_grid", "--json").stdout)
+    assert {check["outcome"] for check in checks} <= {"passed", "not applicable"}
+    cited = entorhinal("cite", "controls/random_rnn").stdout
+    assert "@software{entorhinal" in cited
+    assert "sorscher2019" in cited
+    assert "stensola2012" not in cited
+
+
+def test_doctor() -> None:
+    facts = json.loads(entorhinal("doctor", "--json").stdout)["facts"]
+    assert facts["torch"]
+    assert facts["python"].startswith("3.")
+
+
+def test_run_then_table(tmp_path) -> None:
+    small = ("--set", "units_per_module=4", "--device", "cpu")
+    done = entorhinal("run", "controls/ideal_grid", "--tasks", "gridness,cost", "--out", tmp_path / "r", *small)
+    assert "grid_score_median" in done.stdout
+    again = entorhinal("run", "controls/ideal_grid", "--tasks", "gridness", "--out", tmp_path / "r", *small, "--json")
+    assert json.loads(again.stdout)[0]["status"] == "ok"
+    assert len(list((tmp_path / "r").glob("*.json"))) == 2
+    assert "| lattice given" in entorhinal("table", tmp_path / "r").stdout
+    entorhinal("table", tmp_path / "r", "--format", "tex", "--out", tmp_path / "board.tex")
+    assert r"\toprule" in (tmp_path / "board.tex").read_text()
+    assert "stensola2012" in (tmp_path / "board.bib").read_text()
+
+
+def test_one_figure(tmp_path) -> None:
+    done = entorhinal("figures", "economy_ratio", "--out", tmp_path, "--json")
+    verdicts = json.loads(done.stdout)
+    assert verdicts
+    for suffix in ("pdf", "png", "csv"):
+        assert (tmp_path / f"economy_ratio.{suffix}").stat().st_size > 0
+    assert {v["figure"] for v in json.loads((tmp_path / "claims.json").read_text())} == {"economy_ratio"}
+    assert verdicts[0]["statement"] in (tmp_path / "claims.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("info", "controls/ideal_gird"), "did you mean 'controls/ideal_grid-v1'"),
+        (("check", "controls/ideal_grid", "--set", "spacing=0.3"), "did you mean 'spacing_m'"),
+        (("check", "controls/ideal_grid", "--set", "units_per_module=-3"), "units_per_module = -3"),
+        (("check", "controls/ideal_grid", "--set", "nonsense"), "not of the form key=value"),
+        (("run", "controls/ideal_grid", "--tasks", "gridnes", "--out", "x"), "did you mean 'gridness-v1'"),
+        (("run", "controls/ideal_grid", "--suite", "cor", "--out", "x"), "did you mean 'core'"),
+        (("run", "controls/ideal_grid", "--device", "cuda9", "--out", "x"), "device 'cuda9'"),
+        (("run", "none.safetensors", "--out", "x"), "no such file"),
+        (("table", "no_such_folder"), "no folder 'no_such_folder'"),
+        (("table", "--format", "markdown"), "unknown format 'markdown'"),
+        (("figures", "gridnes"), "did you mean 'gridness'"),
+        (("cite", "controls/ideal"), "did you mean 'controls/ideal_grid-v1'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...], message: str, tmp_path) -> None:
+    done = entorhinal(*(str(tmp_path / word) if word == "x" else word for word in words), code=2)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert lines[-1].startswith("error: ")
+    assert message in lines[-1]
+
+
+def test_truncated_files_are_named(tmp_path) -> None:
+    entorhinal("run", "controls/ideal_grid", "--tasks", "cost", "--out", tmp_path, "--device", "cpu")
+    (record,) = tmp_path.glob("*.json")
+    record.write_text(record.read_text()[:100])
+    assert record.name in entorhinal("table", tmp_path, code=2).stderr

@@ -1,0 +1,155 @@
+"""`evaluate` writes records that can be trusted, and the tasks find what is known of the controls."""
+
+import math
+
+import pytest
+import torch
+
+from entorhinal.benchmarks import evaluate, load_records
+from entorhinal.benchmarks.evaluation import choose_device, prepare
+from entorhinal.benchmarks.tasks import TASKS, get_task, suite
+from entorhinal.benchmarks.tasks.path_integration import _minutes
+from entorhinal.families import make, save
+from entorhinal.families.errors import InputError
+from entorhinal.families.model import Model, Representation
+from entorhinal.families.world import load_recording
+
+
+@pytest.fixture(scope="module")
+def ideal(tmp_path_factory):
+    """Records of a small ideal grid on all tasks, and the folder they lie in."""
+    folder = tmp_path_factory.mktemp("ideal")
+    config = {"spacing_m": (0.3, 0.4), "orientation_rad": (0.1, 0.3), "units_per_module": 10}
+    return evaluate("controls/ideal_grid", suite("core"), config=config, out=folder, device="cpu"), folder
+
+
+def test_an_ideal_grid_scores_like_one(ideal) -> None:
+    gridness, path, cost = ideal[0]
+    assert [r.status for r in ideal[0]] == ["ok"] * 3
+    assert gridness.value("grid_score_median") > 1.0
+    assert gridness.value("grid_fraction") == 1.0
+    assert gridness.value("spacing_median_m") == pytest.approx(0.35, abs=0.06)
+    assert gridness.value("active_units") == 20
+    assert path.value("walk_localisation_error_median_m") < 0.02
+    assert path.value("recorded_integration_error_median_m") < 0.04
+    assert path.value("recorded_chance_error_median_m") > 0.2
+    assert path.value("walk_distance_m") > 40
+    assert cost.value("units") == 20
+    assert cost.value("step_ms") > 0
+    assert math.isnan(cost.value("peak_bytes"))
+    assert next(m for m in cost.metrics if m.name == "peak_bytes").reason == "measured on CUDA devices only"
+
+
+def test_records_say_where_they_come_from(ideal) -> None:
+    record = ideal[0][0]
+    assert record.model == "controls/ideal_grid-v1"
+    assert record.config["spacing_m"] == [0.3, 0.4]
+    assert record.software["torch"] == torch.__version__.split("+")[0] or record.software["torch"] == torch.__version__
+    assert len(record.weights_sha256) == 64
+    assert record.seconds > 0
+    assert record.created
+
+
+def test_what_is_there_is_not_computed_again(ideal, monkeypatch) -> None:
+    records, folder = ideal
+
+    def never(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("entorhinal.benchmarks.tasks.gridness.Gridness.run", never)
+    again = evaluate("controls/ideal_grid", ["gridness"], config=records[0].config, out=folder, device="cpu")
+    assert again == [records[0]]
+
+
+def test_the_same_seed_gives_the_same_numbers(ideal) -> None:
+    config = {k: v for k, v in ideal[0][0].config.items() if k != "seed"}
+    again = evaluate("controls/ideal_grid", ["path_integration"], config=config, device="cpu")
+    assert again[0].metrics == ideal[0][1].metrics
+
+
+def test_scrambled_units_are_lost(ideal) -> None:
+    """A code whose units forget the path is at chance: the task can fail."""
+
+    class Drunk(Model):
+        Config = type(make("controls/ideal_grid").config)
+        card = make("controls/ideal_grid").card
+
+        def initial_state(self, start_m):
+            return start_m
+
+        def represent(self, trajectories, state=None, *, generator=None):
+            before = trajectories.start_m if state is None else state
+            drift = before[:, None] + 1.5 * trajectories.displacement_m.cumsum(1)
+            rates = make("controls/ideal_grid").rates_at(drift)
+            return Representation(rates, drift[:, -1])
+
+    (record,) = evaluate(Drunk.make(), ["path_integration"], device="cpu")
+    assert record.value("walk_localisation_error_median_m") > 0.2
+
+
+def test_seeds_make_other_models_where_the_config_has_a_seed() -> None:
+    records = evaluate("controls/random_rnn", ["cost"], seeds=2, config={"units": 8}, device="cpu")
+    assert [r.seed for r in records] == [0, 1]
+    assert records[0].weights_sha256 != records[1].weights_sha256
+    assert records[0].config_hash == records[1].config_hash
+
+
+def test_models_that_read_position_are_not_asked_to_integrate() -> None:
+    (record,) = evaluate("controls/place_cells", ["path_integration"], device="cpu")
+    assert (record.status, record.error) == ("not applicable", "reads position: it is not a path integrator")
+
+
+def test_a_run_that_raises_is_a_record(tmp_path) -> None:
+    class Broken(Model):
+        Config = type(make("controls/ideal_grid").config)
+        card = make("controls/ideal_grid").card
+
+        def represent(self, trajectories, state=None, *, generator=None):
+            raise RuntimeError("the sheet tore")
+
+    (record,) = evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
+    assert (record.status, record.error) == ("failed", "RuntimeError: the sheet tore")
+    assert load_records(tmp_path) == [record]
+    evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
+    assert len(load_records(tmp_path)) == 2, "a failed run is tried again and leaves its own row"
+
+
+def test_checkpoints_are_scored(tmp_path) -> None:
+    path = save(make("controls/random_rnn", units=8), tmp_path / "net")
+    (record,) = evaluate(path, ["cost"], device="cpu")
+    assert record.value("units") == 8
+    with pytest.raises(InputError, match="has its own config"):
+        evaluate(path, ["cost"], config={"units": 9}, device="cpu")
+
+
+def test_bad_requests() -> None:
+    with pytest.raises(InputError, match="did you mean 'gridness-v1'"):
+        evaluate("controls/ideal_grid", ["gridnes"])
+    with pytest.raises(InputError, match="at least one task and one seed"):
+        evaluate("controls/ideal_grid", [])
+    with pytest.raises(InputError, match="unknown suite 'cor'; did you mean 'core'"):
+        suite("cor")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device 'cuda' cannot be used"):
+            choose_device("cuda")
+    with pytest.raises(InputError, match="device 'tpu9'"):
+        choose_device("tpu9")
+    assert all(get_task(id).id == id for id in TASKS)
+
+
+def test_the_recording_is_cut_into_minutes() -> None:
+    minutes = _minutes(load_recording())
+    assert (minutes.batch, minutes.steps) == (10, 2998)
+    assert torch.equal(minutes.start_m[1:], minutes.position_m[:-1, -1])
+
+
+@pytest.mark.gpu
+def test_scores_agree_on_cpu_and_gpu() -> None:
+    config = {"units_per_module": 8}
+    cpu, gpu = (evaluate("controls/ideal_grid", ["gridness"], config=config, device=d)[0] for d in ("cpu", "cuda"))
+    assert cpu.value("grid_score_median") == pytest.approx(gpu.value("grid_score_median"), abs=1e-3)
+
+
+def test_prepare_fits_and_seeds() -> None:
+    assert prepare("controls/random_rnn", seed=3, device=torch.device("cpu")).config.seed == 3
+    assert prepare("controls/random_rnn", seed=3, device=torch.device("cpu"), config={"units": 4}).config.units == 4

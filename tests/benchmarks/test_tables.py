@@ -1,0 +1,162 @@
+"""The leaderboard shows means, intervals over seeds, reasons for empty cells, and refuses what is stale."""
+
+import json
+import math
+
+import bibtexparser
+import pandas as pd
+import pytest
+
+from entorhinal.benchmarks.records import Metric, Record, config_hash
+from entorhinal.benchmarks.tables import (
+    COLUMNS,
+    FORMATS,
+    bibliography,
+    check_release,
+    leaderboard,
+    render,
+    stale,
+    tidy,
+)
+from entorhinal.families import make
+from entorhinal.families.errors import InputError
+
+VALUES = {column.metric: 1.0 + i / 10 for i, column in enumerate(COLUMNS)}
+
+
+def records(model: str, *, score: float = 1.0, seeds: int = 1, same_weights: bool = False, **config) -> list[Record]:
+    made = []
+    for seed in range(seeds):
+        full = make(model, **config).config.model_dump(mode="json")
+        for task in dict.fromkeys(column.task for column in COLUMNS):
+            metrics = [
+                Metric(name=c.metric, value=score + seed if c.metric == "grid_score_median" else VALUES[c.metric])
+                for c in COLUMNS
+                if c.task == task
+            ]
+            made.append(
+                Record(
+                    run_id=f"{model}.{task}.{seed}".replace("/", "."),
+                    status="ok",
+                    model=model,
+                    distribution="entorhinal",
+                    config=full,
+                    config_hash=config_hash(model, full),
+                    weights_sha256=str(0 if same_weights else seed) * 64,
+                    task=task,
+                    seed=seed,
+                    metrics=metrics,
+                    commit="abc",
+                )
+            )
+    return made
+
+
+def test_means_and_intervals_are_over_seeds() -> None:
+    frame = leaderboard(records("controls/random_rnn-v1", score=1.0, seeds=5))
+    row = frame.iloc[0]
+    assert row["seeds"] == 5
+    assert row["grid score"] == pytest.approx(3.0)
+    low, high = row["grid score interval"]
+    assert 1.0 <= low < 3.0 < high <= 5.0
+
+
+def test_deterministic_models_have_no_interval() -> None:
+    frame = leaderboard(records("controls/ideal_grid-v1", seeds=3, same_weights=True))
+    assert frame["seeds"].iloc[0] == 1
+    assert frame["grid score interval"].iloc[0] is None
+
+
+def test_rank_is_within_what_was_put_in() -> None:
+    frame = leaderboard(
+        records("controls/random_rnn-v1", score=1.9)
+        + records("controls/ideal_grid-v1", score=0.1)
+        + records("controls/place_cells-v1", score=1.95)
+        + records("controls/ideal_grid-v1", score=0.2, spacing_m=(0.4,), orientation_rad=(0.0,))
+    )
+    assert frame["what was put in"].tolist() == ["lattice given"] * 2 + ["no lattice"] * 2
+    assert frame["grid score"].tolist() == [0.2, 0.1, 1.95, 1.9]
+    assert frame["config"].tolist()[0] == "spacing_m=[0.4], orientation_rad=[0.0]"
+    assert frame["needs"].tolist()[2:] == ["reads position", "nothing"]
+
+
+def test_empty_cells_carry_their_reason() -> None:
+    made = records("controls/place_cells-v1")
+    path = made[1].model_copy(update={"status": "not applicable", "error": "reads position", "metrics": ()})
+    frame = leaderboard([made[0], path])
+    assert math.isnan(frame["error, rat (m)"].iloc[0])
+    assert frame["error, rat (m) note"].iloc[0] == "not applicable: reads position"
+    assert frame["ms a step note"].iloc[0] == "not run"
+    text = render(frame, "md")
+    assert "not applicable: reads position" in text
+    assert "– (a)" in text
+
+
+def test_a_failed_seed_empties_the_mean() -> None:
+    made = records("controls/random_rnn-v1", seeds=2)
+    failed = made[0].model_copy(update={"status": "failed", "error": "out of memory", "metrics": ()})
+    frame = leaderboard([failed, *made[1:]])
+    assert math.isnan(frame["grid score"].iloc[0])
+    assert frame["grid score note"].iloc[0] == "failed: out of memory"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_holds_every_model(format: str) -> None:
+    frame = leaderboard(records("controls/random_rnn-v1", seeds=3) + records("controls/ideal_grid-v1"))
+    text = render(frame, format)
+    for model in ("random", "ideal"):
+        assert model in text
+    if format == "json":
+        assert json.loads(text)[0]["model"] == "controls/ideal_grid-v1"
+    if format == "csv":
+        assert len(text.splitlines()) == 3
+    if format == "tex":
+        assert r"\toprule" in text
+        assert r"random\_rnn" in text
+
+
+def test_unknown_format_and_no_records() -> None:
+    with pytest.raises(InputError, match="unknown format 'markdown'"):
+        render(leaderboard(records("controls/ideal_grid-v1")), "markdown")
+    with pytest.raises(InputError, match="no records"):
+        leaderboard([])
+
+
+def test_stale_records_are_refused() -> None:
+    good = records("controls/ideal_grid-v1")[0]
+    assert stale(good) == ""
+    for change, why in (
+        ({"model": "controls/ideal_grid-v0"}, "not registered"),
+        ({"task": "gridness-v0"}, "newer version"),
+        ({"config": good.config | {"gone": 1}}, "unknown config key"),
+        ({"config_hash": "0" * 12}, "other fields"),
+    ):
+        old = good.model_copy(update=change)
+        assert why in stale(old)
+        with pytest.raises(InputError, match="is stale"):
+            leaderboard([old])
+
+
+def test_releases_refuse_dirty_failed_and_partial() -> None:
+    made = records("controls/ideal_grid-v1")
+    check_release(made)
+    with pytest.raises(InputError, match="not of a clean commit"):
+        check_release([made[0].model_copy(update={"dirty": True}), *made[1:]])
+    with pytest.raises(InputError, match="failed run"):
+        check_release([made[0].model_copy(update={"status": "failed"}), *made[1:]])
+    with pytest.raises(InputError, match="no record of cost-v1"):
+        check_release(made[:-1])
+
+
+def test_tidy_has_a_row_for_everything() -> None:
+    made = records("controls/random_rnn-v1", seeds=2)
+    frame = tidy([*made, made[0].model_copy(update={"status": "failed", "error": "why", "metrics": ()})])
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == 2 * len(COLUMNS) + 1
+    assert frame[frame["status"] == "failed"]["reason"].tolist() == ["why"]
+
+
+def test_the_bibliography_parses_and_has_no_doubles() -> None:
+    text = bibliography(["controls/ideal_grid-v1", "controls/shuffled-v1", "controls/random_rnn-v1"])
+    found = bibtexparser.loads(text).entries
+    assert sorted(entry["ID"] for entry in found) == ["sorscher2019", "stensola2012"]
