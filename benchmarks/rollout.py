@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation
 from entorhinal.families.world import Trajectories
 
@@ -26,6 +27,11 @@ def rollout(
     A chunk's rates stay within ``max_bytes`` (one step at least): a 128² sheet over 600 s would be 2 GB at once. seed
     makes the generator handed to `represent`; None means free of noise. The first chunk is short, to learn N.
     """
+    if trajectories.dimensions != model.card.dimensions:
+        raise InputError(
+            f"{model.card.id} lives in {model.card.dimensions} dimensions and the trajectories in "
+            f"{trajectories.dimensions}; use an arena of the model's"
+        )
     generator = None if seed is None else torch.Generator(trajectories.start_m.device).manual_seed(seed)
     state, first, steps = None, 0, _FIRST_CHUNK_STEPS
     while first < trajectories.steps:

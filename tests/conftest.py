@@ -1,4 +1,4 @@
-"""Tests marked ``gpu`` are skipped where there is no CUDA device; one thread each; caches stay out of the user's home."""
+"""Tests marked ``gpu`` are skipped where there is no CUDA device; caches stay out of the user's home."""
 
 from collections.abc import Iterator
 

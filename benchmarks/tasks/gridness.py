@@ -51,7 +51,7 @@ class Gridness:
         null = null_grid_scores(maps, NULL_MAPS, generator=generator)
         threshold = null.nanquantile(0.99, 1)
         is_grid = scores > threshold
-        p_value = (1 + (null >= scores[:, None]).sum(1)) / (1 + NULL_MAPS)
+        p_value = (1 + (~(null < scores[:, None])).sum(1)) / (1 + NULL_MAPS)  # a unit without a score is no discovery
         found = lattices(maps, SIDE_M / BINS)
         spacing_m, orientation_rad = found.spacing_m[is_grid], found.orientation_rad[is_grid]
         progress(1, 1)

@@ -3,10 +3,10 @@
 Two walks in a 1 m box: the recorded rat (Sargolini et al. 2006), its even minutes to calibrate and its odd minutes to
 test, and the common walk (`World.walk`), five trials of a minute each to calibrate and five to test. Every trial begins
 with the true start and gets displacements only. Templates are the rate maps of at most 256 random units over the
-calibration trials (50 bins a side, smoothed by 3 cm). Two tracks:
+calibration trials (25 bins a side, so that five minutes of a rat visit nearly all, smoothed by 3 cm). Two tracks:
 
 localisation  one global decoder: the bin whose template correlates best with the population, over the whole box.
-integration   the same, but only within 10 cm of the last estimate, from the true start: follows a periodic code.
+integration   the same, but only within 15 cm of the last estimate, from the true start: follows a periodic code.
 
 Chance is the localisation of the same estimates dealt to other moments. For models with a decoder of their own, its
 error too, anchored at the first step only.
@@ -27,7 +27,7 @@ from entorhinal.families.world import Arena, Trajectories, World, load_recording
 
 __all__ = ["PathIntegration"]
 
-BINS, SMOOTHING_M, UNITS, SIDE_M, WINDOW_M, TRIALS, MINUTE = 50, 0.03, 256, 1.0, 0.10, 5, 3000
+BINS, SMOOTHING_M, UNITS, SIDE_M, WINDOW_M, TRIALS, MINUTE = 25, 0.03, 256, 1.0, 0.15, 5, 3000
 
 
 class PathIntegration:
