@@ -29,9 +29,10 @@ FIGURE = Figure(
     title="Path integration on a continuous attractor sheet",
     caption=(
         "(a) The first 60 s of a rat's path in a 1 m box (Sargolini et al. 2006) and the same path decoded from the "
-        "movement of the lattice on the sheet, anchored at the first step (circle). The metre is calibrated on straight runs, not on this "
-        "path. (b) Error against distance travelled; dashed: the 15 cm that the paper reports after 260 m (from memory, "
-        "not verified). (c) Rate of the neuron in the middle of the sheet along this path; white: not visited."
+        "movement of the lattice on the sheet, anchored at the first step (circle). The metre is calibrated on "
+        "straight runs, not on this path. (b) Error against distance travelled; dashed: the 15 cm that the paper "
+        "reports after 260 m (from memory, not verified). (c) Rate of the neuron in the middle of the sheet along this "
+        "path; white: not visited."
     ),
     models=("continuous_attractor/burak_fiete-v1",),
 )
@@ -106,17 +107,25 @@ def compute(progress: Progress) -> Data:
     path = recording.chunk(0, round(SECONDS / recording.dt_s))
     with one_thread():
         table = follow(path, CHUNK_STEPS, progress)
-    maps = rate_maps(table[["rate"]].to_numpy(), table[["x_m", "y_m"]].to_numpy(), recording.arena.extent_m, bins=BINS)
+    maps = rate_maps(
+        table[["rate"]].to_numpy().copy(), table[["x_m", "y_m"]].to_numpy().copy(), recording.arena.extent_m, bins=BINS
+    )
     return Data(table, {"rate_map": maps.values[0].numpy(), "extent_m": np.array(recording.arena.extent_m)})
 
 
+def _steps(data: Data) -> pd.DataFrame:
+    if data.table.empty:
+        raise LookupError("no path")
+    return data.table
+
+
 def _largest_error(data: Data) -> float:
-    return float(data.table["error_m"].max())
+    return float(_steps(data)["error_m"].max())
 
 
 def _gain(data: Data) -> float:
     """Slope of the decoded on the true displacement from the first step, both axes together."""
-    table = data.table
+    table = _steps(data)
     true, ours = (table[[f"{of}x_m", f"{of}y_m"]].to_numpy() for of in ("", "decoded_"))
     true, ours = true - true[0], ours - ours[0]
     return float((true * ours).sum() / np.square(true).sum())
@@ -161,8 +170,8 @@ claims = (
 
 def draw(data: Data) -> Canvas:
     """Three panels, 180 mm wide: paths, error, rate map."""
-    canvas = Canvas(figsize=(180 / 25.4, 62 / 25.4), layout="constrained")
-    path_axes, error_axes, map_axes = canvas.subplots(1, 3, width_ratios=(1, 1.1, 1.15))
+    canvas = Canvas(figsize=(180 / 25.4, 56 / 25.4), layout="constrained")
+    path_axes, error_axes, map_axes = canvas.subplots(1, 3, width_ratios=(1, 1, 1))
     _draw_path(path_axes, data)
     _draw_error(error_axes, data)
     _draw_map(canvas, map_axes, data)
@@ -185,7 +194,7 @@ def _draw_path(axes: Axes, data: Data) -> None:
     axes.plot(table["decoded_x_m"], table["decoded_y_m"], color=DECODED, lw=0.8, label="decoded")
     axes.plot(table["x_m"].iloc[0], table["y_m"].iloc[0], "o", ms=4, mfc="white", color=TRUE)
     _box(axes, data.arrays["extent_m"])
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, handlelength=1.4)
+    axes.legend(loc="lower left", borderaxespad=0.3, handlelength=1.4)
 
 
 def _draw_error(axes: Axes, data: Data) -> None:
@@ -194,10 +203,12 @@ def _draw_error(axes: Axes, data: Data) -> None:
     axes.axhline(15, color=GREY, lw=0.8, ls="--")
     axes.text(table["distance_m"].max(), 14.6, "paper, after 260 m", color=GREY, fontsize=7, ha="right", va="top")
     axes.set(xlim=(0, table["distance_m"].max()), ylim=(0, 16), xlabel="Distance travelled (m)", ylabel="Error (cm)")
+    axes.set_yticks((0, 5, 10, 15))
+    axes.set_box_aspect(1)
 
 
 def _draw_map(canvas: Canvas, axes: Axes, data: Data) -> None:
     extent_m = data.arrays["extent_m"]
     image = axes.imshow(data.arrays["rate_map"], origin="lower", extent=tuple(extent_m.ravel()), cmap="viridis")
     _box(axes, extent_m)
-    canvas.colorbar(image, ax=axes, label="Rate (a.u.)", shrink=0.8)
+    canvas.colorbar(image, ax=axes, label="Rate (a.u.)", shrink=0.75)

@@ -17,6 +17,7 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
 GAMMA_OVER_BETA = (1.02, 1.05, 1.10)
+SHOWN = 1.05  # γ/β of panels a, b and d
 GAINS = (1.0, 10.0)
 LINEAR_DRIVES = (0.02, 0.04, 0.06, 0.08, 0.10, 0.12, 0.14, 0.16, 0.18, 0.20)
 BEYOND_DRIVES = (0.25, 0.30, 0.40, 0.50, 0.60)
@@ -33,8 +34,9 @@ FIGURE = Figure(
         "(a) Activity of the 128 × 128 periodic sheet (γ/β = 1.05) after settling from noise. (b) The same with "
         "weights taken as printed (gain 1): activity is uniform. The authors' program multiplies the recurrent input "
         "by dt, not by dt/τ, which is a gain of τ = 10 ms. (c) Grid score of the settled sheet; dashed: threshold of "
-        "the claim; 0 where activity is uniform. (d) Speed of the lattice against the velocity input αv in three "
-        "directions (points), and the line through the origin fitted up to αv = 0.2 (shaded)."
+        "the claim; 0 where activity is uniform. Narrow bumps (large γ/β) score lower on a lattice that is as regular. "
+        "(d) Speed of the lattice against the velocity input αv in three directions (points), and the line through the "
+        "origin fitted up to αv = 0.2 (shaded)."
     ),
     models=("continuous_attractor/burak_fiete-v1",),
 )
@@ -82,10 +84,10 @@ def compute(progress: Progress) -> Data:
                         "spacing_neurons": spacing,
                     }
                 )
-                if ratio == 1.05:
+                if ratio == SHOWN:
                     sheets["settled" if gain == 10 else "trap"] = sheet.numpy()
                 progress(len(rows), total)
-        table = pd.concat([pd.DataFrame(rows), drift(BurakFiete.make())], ignore_index=True)
+        table = pd.concat([pd.DataFrame(rows), drift(BurakFiete.make(gamma_over_beta=SHOWN))], ignore_index=True)
     progress(total, total)
     return Data(table, sheets)
 
@@ -96,7 +98,10 @@ def _settled_score(data: Data) -> float:
 
 def _linear(data: Data) -> pd.DataFrame:
     table = data.table
-    return table[(table["panel"] == "d") & (table["alpha_v"] <= max(LINEAR_DRIVES) + 1e-9)]
+    rows = table[(table["panel"] == "d") & (table["alpha_v"] <= max(LINEAR_DRIVES) + 1e-9)]
+    if rows.empty:
+        raise LookupError("no speeds of the lattice")
+    return rows
 
 
 def _slope(data: Data) -> float:
@@ -151,8 +156,8 @@ claims = (
 
 def draw(data: Data) -> Canvas:
     """Four panels, 180 mm wide: the lattice, the uniform sheet, grid scores, speed of the lattice."""
-    canvas = Canvas(figsize=(180 / 25.4, 54 / 25.4), layout="constrained")
-    settled, trap, scores, speed = canvas.subplots(1, 4, width_ratios=(1, 1, 0.85, 1.25))
+    canvas = Canvas(figsize=(180 / 25.4, 50 / 25.4), layout="constrained")
+    settled, trap, scores, speed = canvas.subplots(1, 4, width_ratios=(1, 1, 1, 1.25))
     top = float(data.arrays["settled"].max())
     for axes, name, gain in ((settled, "settled", 10), (trap, "trap", 1)):
         n = len(data.arrays[name])
@@ -160,7 +165,7 @@ def draw(data: Data) -> Canvas:
             data.arrays[name], origin="lower", extent=(0, n, 0, n), vmin=0, vmax=top, cmap="viridis", rasterized=True
         )
         axes.set(xlabel="Neuron", xticks=(0, n // 2, n), yticks=(0, n // 2, n))
-        axes.set_title(f"gain {gain}", fontsize=8)
+        axes.set_title(f"gain {gain}")
     settled.set_ylabel("Neuron")
     trap.tick_params(labelleft=False)
     canvas.colorbar(image, ax=[settled, trap], label="Activity s", location="right", shrink=0.62, aspect=14, pad=0.02)
@@ -180,8 +185,9 @@ def _draw_scores(axes: Axes, data: Data) -> None:
             rows["gamma_over_beta"], rows["grid_score"], marker + "-", ms=4, lw=1, color=colour, label=f"gain {gain:g}"
         )
     axes.axhline(SCORE_THRESHOLD, color=GREY, lw=0.8, ls="--")
-    axes.set(xlabel="γ/β", ylabel="Grid score", xticks=GAMMA_OVER_BETA, xlim=(1.005, 1.115), ylim=(-0.1, 2.0))
-    axes.legend(loc="center left", borderaxespad=0.2, handlelength=1.2)
+    axes.set(xlabel="γ/β", ylabel="Grid score", xticks=GAMMA_OVER_BETA, xlim=(1.0, 1.12), ylim=(-0.1, 2.2))
+    axes.legend(loc="upper left", borderaxespad=0.1, handlelength=1.2)
+    axes.set_box_aspect(1)
 
 
 def _draw_speed(axes: Axes, data: Data) -> None:
@@ -198,5 +204,6 @@ def _draw_speed(axes: Axes, data: Data) -> None:
             label=f"{heading:.0f}°",
         )  # fmt: skip
     axes.text(0.03, 0.97, f"{slope:.3f} αv\nR² = {r_squared:.5f}", transform=axes.transAxes, va="top", fontsize=7)
-    axes.set(xlabel="Velocity input αv", ylabel="Lattice speed (neurons/ms)", xlim=(0, None), ylim=(0, None))
-    axes.legend(loc="lower right", borderaxespad=0.2, handlelength=1, title="heading", title_fontsize=7)
+    axes.set(xlabel="Velocity input αv", ylabel="Speed (neurons/ms)", xlim=(0, None), ylim=(0, None))
+    axes.legend(loc="lower right", borderaxespad=0.2, handlelength=1, handletextpad=0.3, labelspacing=0.2)
+    axes.set_box_aspect(0.8)

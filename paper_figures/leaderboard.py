@@ -16,8 +16,8 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 FIGURE = Figure(
     id="leaderboard",
     title="Leaderboard",
-    caption="All models on all tasks, from the shipped records. Colour ranks within a column, darker is better (grey: no "
-    "better direction, or empty). Models are grouped by what was put in and ranked only within a group.",
+    caption="All models on all tasks, from the shipped records. Colour ranks within a column, darker is better (grey: "
+    "no better direction, or empty). Models are grouped by what was put in and ranked only within a group.",
     models=tuple(BUILT_IN),
     records=tuple((model, task) for model in BUILT_IN for task in dict.fromkeys(column.task for column in COLUMNS)),
 )

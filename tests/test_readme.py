@@ -1,0 +1,48 @@
+"""What the README shows is true: its examples run and its leaderboard is that of the shipped records."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from entorhinal.benchmarks import leaderboard, load_records
+from entorhinal.benchmarks.tables import render
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def example(name: str) -> str:
+    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def test_the_example_that_scores_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", example("score")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(re.findall(r"tensor\(([\d.]+)", done.stdout)[0]) > 1.2
+
+
+def test_the_example_model_passes_its_checks_and_is_short(tmp_path, monkeypatch) -> None:
+    from entorhinal.families import check_model
+
+    code = example("model")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 24
+    (tmp_path / "stripes.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ENTORHINAL_MODELS", "mine/stripes=stripes:Stripes")
+    check_model("mine/stripes")
+
+
+def test_the_leaderboard_is_that_of_the_shipped_records() -> None:
+    shown = README.split("<!-- leaderboard -->\n")[1].split("<!-- /leaderboard -->")[0]
+    assert shown.strip() == render(leaderboard(load_records())).strip(), (
+        "replace the block between the leaderboard marks by the output of 'entorhinal table'"
+    )
