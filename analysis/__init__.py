@@ -7,7 +7,7 @@ from entorhinal.analysis.lattices import Lattices, fourier_lattices, lattices
 from entorhinal.analysis.maps import RateMapAccumulator, RateMaps, autocorrelograms, rate_maps, smooth_maps
 from entorhinal.analysis.nulls import moved_fields, null_grid_scores, spectrum_noise, time_shifted_maps
 from entorhinal.analysis.path import PathError, decode_positions, path_error
-from entorhinal.analysis.scores import grid_scores, square_scores
+from entorhinal.analysis.scores import best_rings, grid_scores, scores_and_lattices, square_scores
 
 __all__ = [
     "Lattices",
@@ -15,6 +15,7 @@ __all__ = [
     "RateMapAccumulator",
     "RateMaps",
     "autocorrelograms",
+    "best_rings",
     "decode_positions",
     "fourier_lattices",
     "grid_scores",
@@ -23,6 +24,7 @@ __all__ = [
     "null_grid_scores",
     "path_error",
     "rate_maps",
+    "scores_and_lattices",
     "smooth_maps",
     "spectrum_noise",
     "square_scores",

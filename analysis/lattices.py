@@ -7,16 +7,16 @@ from math import isfinite, pi
 import torch
 from torch import Tensor
 
-from .maps import autocorrelograms
-from .tensors import Array, as_tensor, in_chunks, standardized
+from entorhinal.analysis.maps import autocorrelograms
+from entorhinal.analysis.tensors import Array, as_tensor, in_chunks, standardized
 
 CANDIDATES = 8
-"""How many of the peaks nearest to the centre (in a half plane) may be among the three that make the lattice."""
+"""How many peaks of a half plane, the nearest and highest, may be among the three that make the lattice."""
 
 CLOSURE = 0.2
 """Three peaks are one lattice's when the first plus the third miss the second by less than this part of the spacing."""
 
-LEAST_TURN = 25 * pi / 180
+LEAST_TURN = 32 * pi / 180
 """Neighbouring axes of a lattice are at least this far apart."""
 
 LEAST_CURVATURE = 0.02
@@ -30,11 +30,11 @@ class Lattices:
     Attributes:
         spacing_m: (N,) distance in metres between neighbouring fields, mean over the three axes. It is *not* the
             wavelength of the cosines: three plane waves with k = 2 pi / period make fields 2 / sqrt(3) periods apart.
-        orientation_rad: (N,) in [0, pi/3): the angle from the x axis, counter-clockwise, of the lattice axis nearest to
-            it on that side. For a sheared lattice, whose axes are not 60 degrees apart, it is the circular mean of its
-            three axes' angles modulo 60 degrees; for a regular one the two are the same. 0 and pi/3 are one orientation.
+        orientation_rad: (N,) in [0, pi/3): the angle from the x axis, counter-clockwise, of the first lattice axis.
+            For a sheared lattice, whose axes are not 60 degrees apart, the circular mean of its three axes' angles
+            modulo 60 degrees; for a regular one the two are the same. 0 and pi/3 are one orientation.
         ellipticity: (N,) long over short axis of the ellipse through the six inner peaks; 1 is a circle.
-        basis_m: (N, 2, 2) two lattice vectors at about 60 degrees, as rows (x, y) in metres; the first is the first axis
+        basis_m: (N, 2, 2) two lattice vectors at about 60 degrees, as rows (x, y) in metres: the first two axes
             counter-clockwise from x.
     """
 
@@ -51,10 +51,11 @@ class Lattices:
 def lattices(maps: Array, bin_m: float) -> Lattices:
     """Lattice of every map, from the six inner peaks of its autocorrelogram.
 
-    Peaks are the local maxima (3 x 3) of the autocorrelogram, placed between bins by a quadratic surface through their
-    nine values. An autocorrelogram equals itself turned by 180 degrees, so three peaks make six. Of the eight
-    nearest to the centre, the nearest three that close a lattice (first + third = second within 20 % of the
-    spacing, at least 25 degrees between them) are taken, and the lattice is the least-squares fit to the three.
+    The autocorrelogram is smoothed by one bin (binomial); its local maxima (3 x 3) are the peaks, placed between bins
+    by a quadratic surface through their nine values. An autocorrelogram equals itself turned by 180 degrees, so three peaks make six. Peaks rank by their
+    distance over their height (a ripple near the centre is low, a field beyond the first six is far). Of the first
+    eight, the best three that close a lattice (first + third = second within 20 % of the spacing, at least 25 degrees
+    between them) are taken, and the lattice is the least-squares fit to the three.
 
     Spacing is the distance between neighbouring fields (Hafting et al. 2005), not the wavelength 2 pi / k of the
     plane waves, which is smaller by sqrt(3) / 2.
@@ -69,8 +70,8 @@ def lattices(maps: Array, bin_m: float) -> Lattices:
     Raises:
         ValueError: wrong number of dimensions, bin_m not above 0.
     """
-    maps, bin_m = as_tensor(maps, "maps", "N, H, W"), _checked_bin(bin_m)
-    peaks = in_chunks(lambda chunk: inner_peaks(autocorrelograms(chunk)), maps, copies=48)
+    maps, bin_m = as_tensor(maps, "maps", "N, H, W"), checked_bin(bin_m)
+    peaks = in_chunks(lambda chunk: correlogram_peaks(autocorrelograms(chunk)), maps, copies=48)
     return lattices_from_peaks(peaks * bin_m)
 
 
@@ -79,10 +80,10 @@ def fourier_lattices(maps: Array, bin_m: float) -> Lattices:
 
     The map, mean removed and unvisited bins set to the mean, is tapered (Hann) and transformed on a fourfold finer
     grid of wave vectors; peaks are placed between its points by a quadratic surface through the logarithm of the power.
-    The three wave vectors must close as in :func:`lattices`; the lattice is their dual, so spacing is
+    The three wave vectors must close as in `lattices`; the lattice is their dual, so spacing is
     again the distance between neighbouring fields: 2 / sqrt(3) times 2 pi / k.
 
-    Less accurate than :func:`lattices` when few periods fit the box (neighbouring spectral peaks overlap).
+    Less accurate than `lattices` when few periods fit the box (neighbouring spectral peaks overlap).
 
     Args:
         maps: (N, H, W), NaN where unvisited; square bins.
@@ -94,7 +95,7 @@ def fourier_lattices(maps: Array, bin_m: float) -> Lattices:
     Raises:
         ValueError: wrong number of dimensions, bin_m not above 0.
     """
-    maps, bin_m = as_tensor(maps, "maps", "N, H, W"), _checked_bin(bin_m)
+    maps, bin_m = as_tensor(maps, "maps", "N, H, W"), checked_bin(bin_m)
     size = [4 * n for n in maps.shape[-2:]]
 
     def peaks(chunk: Tensor) -> Tensor:
@@ -159,12 +160,24 @@ def sorted_axes(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return vectors.gather(1, order[..., None].expand_as(vectors)), order
 
 
+def correlogram_peaks(correlograms: Tensor) -> Tensor:
+    """`inner_peaks` of autocorrelograms (N, 2H-1, 2W-1) smoothed by the binomial 1 4 6 4 1 (a width of one bin)."""
+    smooth = correlograms
+    for axis in (-2, -1):
+        for _ in range(4):
+            size = smooth.shape[axis] - 1
+            if size < 1:
+                break
+            smooth = (smooth.narrow(axis, 0, size) + smooth.narrow(axis, 1, size)) / 2
+    return inner_peaks(smooth)
+
+
 def inner_peaks(images: Tensor, *, strongest: bool = False) -> Tensor:
     """Three peaks that make the lattice of images symmetric about their centre.
 
     Args:
         images: (N, 2H-1, 2W-1), the centre at [H-1, W-1].
-        strongest: rank peaks by value rather than by nearness to the centre.
+        strongest: rank peaks by value alone, not by distance over value.
 
     Returns:
         (N, 3, 2) as (x, y) in bins from the centre, angles in [0, pi) and rising, first + third = second; NaN if none.
@@ -180,7 +193,7 @@ def inner_peaks(images: Tensor, *, strongest: bool = False) -> Tensor:
     distance = torch.hypot(y, x)
     value = half[:, 1:-1, 1:-1]
     peak = (value == summit) & ((y > 0) | (x > 0)) & (distance > 1.5) & (strongest | (value > 0))
-    rank = (-value if strongest else distance).where(peak, torch.inf).flatten(1)
+    rank = (-value if strongest else distance / value.where(peak, 1)).where(peak, torch.inf).flatten(1)
     rank, place = rank.topk(min(CANDIDATES, rank.shape[1]), largest=False)
     row, column = place // (2 * width - 3), place % (2 * width - 3)
 
@@ -226,7 +239,8 @@ def _quadratic_peak(patch: Tensor) -> tuple[Tensor, Tensor]:
     return shift.clamp(-1, 1), is_peak
 
 
-def _checked_bin(bin_m: float) -> float:
+def checked_bin(bin_m: float) -> float:
+    """bin_m, or ValueError unless it is finite and above 0."""
     if not (isfinite(bin_m) and bin_m > 0):
         raise ValueError(f"bin_m is {bin_m!r}; give the side of a bin in metres, above 0")
     return float(bin_m)

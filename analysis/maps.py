@@ -12,7 +12,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from .tensors import Array, as_tensor, chunk_size, in_chunks, standardized
+from entorhinal.analysis.tensors import Array, as_tensor, chunk_size, in_chunks, standardized
 
 Extent = Sequence[Sequence[float]]
 """((x0, x1), (y0, y1)) in metres, or ((x0, x1),) for a line."""
@@ -151,9 +151,7 @@ class RateMapAccumulator:
         return RateMaps(values.contiguous(), self._visits.reshape(shape).clone(), self.bin_m, self.extent_m)
 
 
-def rate_maps(
-    rates: Array, position_m: Array, extent_m: Extent, bins: int = 50, smoothing_m: float = 0.0
-) -> RateMaps:
+def rate_maps(rates: Array, position_m: Array, extent_m: Extent, bins: int = 50, smoothing_m: float = 0.0) -> RateMaps:
     """Mean rate in every bin of the arena, for all units at once.
 
     Args:
@@ -162,7 +160,7 @@ def rate_maps(
         extent_m: ((x0, x1), (y0, y1)) in metres, or ((x0, x1),) for a line (D = 1), which gives maps (N, 1, W).
         bins: number of bins along the longest side; bins are squares of side longest / bins, and a shorter side gets as
             many as cover it.
-        smoothing_m: standard deviation in metres of the Gaussian that smooths the map (:func:`smooth_maps`); 0: none.
+        smoothing_m: standard deviation in metres of the Gaussian that smooths the map (`smooth_maps`); 0: none.
 
     Returns:
         RateMaps with values (N, H, W): H is y, W is x, row 0 is the lowest y; NaN where a unit was never sampled.

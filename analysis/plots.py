@@ -73,7 +73,7 @@ def error_curve(ax: Axes, distance_m: Array, error_m: Array, *, label: str = "",
 def score_histogram(ax: Axes, scores: Array, null_scores: Array, *, threshold: float | None = None) -> Axes:
     """Grid scores of units, filled, over those of their null, outlined; the null's threshold as a line."""
     values, null = (_numpy(a)[np.isfinite(_numpy(a))] for a in (scores, null_scores))
-    edges = np.linspace(-2, 2, 41)
+    edges = np.linspace(-2, 2, 41).tolist()
     ax.hist(null, edges, density=True, histtype="step", color=GREY, label="null")
     ax.hist(values, edges, density=True, color=BLUE, alpha=0.7, label="units")
     if threshold is not None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .lattices import inner_peaks, peak_ellipses
-from .maps import autocorrelograms
-from .tensors import Array, as_tensor, in_chunks
+from entorhinal.analysis.lattices import Lattices, checked_bin, correlogram_peaks, lattices_from_peaks, peak_ellipses
+from entorhinal.analysis.maps import autocorrelograms
+from entorhinal.analysis.tensors import Array, as_tensor, in_chunks
 
 ANGLE_STEP_DEG = 3
 """Autocorrelograms are resampled at this step, so rotations by 30, 45, 60 and 90 degrees move whole samples."""
@@ -79,7 +79,7 @@ def turned_correlations(rings: Tensor, inner: Tensor, degrees: tuple[int, ...]) 
     """Pearson correlation of every ring with itself turned.
 
     Args:
-        rings: (N, R, 60) from :func:`polar`.
+        rings: (N, R, 60) from `polar`.
         inner: (N,) first radius of the ring, in bins.
         degrees: angles, multiples of 3.
 
@@ -116,7 +116,7 @@ def turned_correlations(rings: Tensor, inner: Tensor, degrees: tuple[int, ...]) 
 
 
 def best_ring(rings: Tensor, variant: str) -> Tensor:
-    """Score, inner and outer radius in bins of each map's best ring: (N, R, 60) -> (N, 3), NaN where none is defined."""
+    """Score, first and last radius in bins of each map's best ring: (N, R, 60) -> (N, 3), NaN where there is none."""
     last = torch.arange(1, rings.shape[1] + 1, device=rings.device)
     inner = central_edge(rings)
     if variant == "banino":
@@ -139,21 +139,20 @@ def best_ring(rings: Tensor, variant: str) -> Tensor:
 
 
 def score_correlograms(correlograms: Tensor, variant: str, ellipse_corrected: bool = False) -> Tensor:
-    """:func:`best_ring` of autocorrelograms (N, 2H-1, 2W-1) -> (N, 3)."""
+    """`best_ring` of autocorrelograms (N, 2H-1, 2W-1) -> (N, 3)."""
     shape = None
     if ellipse_corrected:
-        ratio, long_axis = peak_ellipses(inner_peaks(correlograms))
-        stretch = torch.where((ratio <= LONGEST_ELLIPSE), ratio - 1, 0)[:, None, None]  # NaN: no ellipse, no stretch
-        shape = torch.eye(2, dtype=ratio.dtype, device=ratio.device) + stretch * (
-            long_axis[:, :, None] * long_axis[:, None, :]
-        )
+        ratio, long_axis = peak_ellipses(correlogram_peaks(correlograms))
+        correct = (ratio <= LONGEST_ELLIPSE)[:, None, None]  # False for NaN, no ellipse
+        stretch = (ratio - 1)[:, None, None] * long_axis[:, :, None] * long_axis[:, None, :]
+        shape = torch.eye(2, dtype=ratio.dtype, device=ratio.device) + stretch.where(correct, 0)
     return best_ring(polar(correlograms, shape), variant)
 
 
 def grid_scores(maps: Array, variant: str = "sargolini", *, ellipse_corrected: bool = False) -> Tensor:
     """Hexagonal grid score of every map: how much better its autocorrelogram matches itself turned by 60° than by 30°.
 
-    The autocorrelogram (:func:`~entorhinal.analysis.autocorrelograms`) is resampled bilinearly on circles of radius
+    The autocorrelogram (`autocorrelograms`) is resampled bilinearly on circles of radius
     1, 2, ... min(H, W) - 1 bins, every 3°. A ring is compared with itself turned by Pearson correlation, samples
     weighing by their radius; a ring counts when at least half of its sample pairs are defined. Because an
     autocorrelogram equals itself turned by 180°, c120 = c60 and c150 = c30, so three turns are computed.
@@ -165,7 +164,8 @@ def grid_scores(maps: Array, variant: str = "sargolini", *, ellipse_corrected: b
       steps) of the shorter side of the map, to the nearest bin; the best ring is the score.
 
     The two are not comparable, and neither is comparable with another set of rings. A perfect hexagon (three cosines,
-    spacing 0.5 m, orientation 10°, a field at the centre, 2 m box, 50² bins) scores GOLDEN_S and GOLDEN_B.
+    spacing 0.5 m, orientation 10°, a field at the centre, 2 m box, 50² bins) scores 1.413
+    and 1.392.
 
     Args:
         maps: (N, H, W), NaN where unvisited; square bins.
@@ -188,13 +188,13 @@ def grid_scores(maps: Array, variant: str = "sargolini", *, ellipse_corrected: b
 def square_scores(maps: Array) -> Tensor:
     """Square score of every map, c90 - c45, over the rings of ``grid_scores(variant="sargolini")``.
 
-    High for a square lattice (four fields at 90°), below 0 for a hexagon.
+    A square lattice scores above 1, a hexagon about 0.2.
 
     Args:
         maps: (N, H, W), NaN where unvisited; square bins.
 
     Returns:
-        (N,) in [-2, 2]; NaN as in :func:`grid_scores`.
+        (N,) in [-2, 2]; NaN as in `grid_scores`.
 
     Raises:
         ValueError: wrong number of dimensions.
@@ -208,7 +208,7 @@ def best_rings(maps: Array, variant: str = "sargolini", *, ellipse_corrected: bo
     Args:
         maps: (N, H, W), NaN where unvisited; square bins.
         variant: ``"sargolini"``, ``"banino"`` or ``"square"``.
-        ellipse_corrected: as in :func:`grid_scores`.
+        ellipse_corrected: as in `grid_scores`.
 
     Returns:
         (N, 3): score, first and last radius of the best ring in bins; NaN where there is none.
@@ -223,3 +223,30 @@ def best_rings(maps: Array, variant: str = "sargolini", *, ellipse_corrected: bo
         return score_correlograms(autocorrelograms(chunk), variant, ellipse_corrected)
 
     return in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=48)
+
+
+def scores_and_lattices(maps: Array, bin_m: float, variant: str = "sargolini") -> tuple[Tensor, Lattices]:
+    """`grid_scores` and `lattices` from one autocorrelogram, which is the larger part of the work of either.
+
+    Args:
+        maps: (N, H, W), NaN where unvisited; square bins.
+        bin_m: side of a bin, in metres.
+        variant: as in `grid_scores`.
+
+    Returns:
+        Scores (N,) and Lattices, equal to those of the two functions.
+
+    Raises:
+        ValueError: wrong number of dimensions, unknown variant, bin_m not above 0.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; give one of {', '.join(map(repr, VARIANTS))}")
+
+    def measure(chunk: Tensor) -> Tensor:
+        correlograms = autocorrelograms(chunk)
+        return torch.cat(
+            [score_correlograms(correlograms, variant)[:, :1], correlogram_peaks(correlograms).flatten(1)], 1
+        )
+
+    found = in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=48)
+    return found[:, 0], lattices_from_peaks(found[:, 1:].unflatten(1, (3, 2)) * checked_bin(bin_m))

@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait crawl on a shared machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: threads that wait for each other crawl
 
 _console = Console()
 _errors = Console(stderr=True)

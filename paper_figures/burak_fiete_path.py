@@ -1,7 +1,5 @@
 """How well does the sheet integrate a rat's path?  Burak & Fiete 2009: a recorded path, followed by the lattice."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +14,7 @@ from entorhinal.families.model import Representation
 from entorhinal.families.world import Trajectories, load_recording
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
 
-__all__ = ["FIGURE", "claims", "compute", "draw", "follow", "one_thread"]
+__all__ = ["FIGURE", "claims", "compute", "draw", "follow"]
 
 SECONDS = 60.0
 CHUNK_STEPS = 100  # 6.5 MB of rates
@@ -36,17 +34,6 @@ FIGURE = Figure(
     ),
     models=("continuous_attractor/burak_fiete-v1",),
 )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run on one thread: a sheet is too small to share, and on a busy machine two threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def follow(
@@ -105,8 +92,7 @@ def compute(progress: Progress) -> Data:
     """
     recording = load_recording()
     path = recording.chunk(0, round(SECONDS / recording.dt_s))
-    with one_thread():
-        table = follow(path, CHUNK_STEPS, progress)
+    table = follow(path, CHUNK_STEPS, progress)
     maps = rate_maps(
         table[["rate"]].to_numpy().copy(), table[["x_m", "y_m"]].to_numpy().copy(), recording.arena.extent_m, bins=BINS
     )

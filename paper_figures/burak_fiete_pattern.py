@@ -11,7 +11,6 @@ from matplotlib.figure import Figure as Canvas
 from entorhinal.analysis import grid_scores
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete
 from entorhinal.families.continuous_attractor.lattice import lattice_waves
-from entorhinal.paper_figures.burak_fiete_path import one_thread
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
@@ -66,28 +65,27 @@ def compute(progress: Progress) -> Data:
     rows: list[dict[str, object]] = []
     sheets: dict[str, np.ndarray] = {}
     total = len(GAINS) * len(GAMMA_OVER_BETA) + 1
-    with one_thread():
-        for gain in GAINS:
-            for ratio in GAMMA_OVER_BETA:
-                sheet = BurakFiete.make(weight_gain=gain, gamma_over_beta=ratio).settle()
-                waves, order = lattice_waves(sheet)
-                bumps = abs(float(torch.linalg.det(waves[:2]))) if order else np.nan
-                spacing = sheet.shape[0] * (2 / 3**0.5 / bumps) ** 0.5
-                rows.append(
-                    {
-                        "panel": "c",
-                        "weight_gain": gain,
-                        "gamma_over_beta": ratio,
-                        "grid_score": score(sheet.numpy()),
-                        "order": order,
-                        "bumps": bumps,
-                        "spacing_neurons": spacing,
-                    }
-                )
-                if ratio == SHOWN:
-                    sheets["settled" if gain == 10 else "trap"] = sheet.numpy()
-                progress(len(rows), total)
-        table = pd.concat([pd.DataFrame(rows), drift(BurakFiete.make(gamma_over_beta=SHOWN))], ignore_index=True)
+    for gain in GAINS:
+        for ratio in GAMMA_OVER_BETA:
+            sheet = BurakFiete.make(weight_gain=gain, gamma_over_beta=ratio).settle()
+            waves, order = lattice_waves(sheet)
+            bumps = abs(float(torch.linalg.det(waves[:2]))) if order else np.nan
+            spacing = sheet.shape[0] * (2 / 3**0.5 / bumps) ** 0.5
+            rows.append(
+                {
+                    "panel": "c",
+                    "weight_gain": gain,
+                    "gamma_over_beta": ratio,
+                    "grid_score": score(sheet.numpy()),
+                    "order": order,
+                    "bumps": bumps,
+                    "spacing_neurons": spacing,
+                }
+            )
+            if ratio == SHOWN:
+                sheets["settled" if gain == 10 else "trap"] = sheet.numpy()
+            progress(len(rows), total)
+    table = pd.concat([pd.DataFrame(rows), drift(BurakFiete.make(gamma_over_beta=SHOWN))], ignore_index=True)
     progress(total, total)
     return Data(table, sheets)
 

@@ -3,11 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -211,35 +209,20 @@ claims = (
     ),
 )
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-}
-
 
 def draw(data: Data) -> Canvas:
     """Three panels, 180 mm wide: cost against ratio in one and two dimensions, cost against λ/σ."""
-    with rc_context(_STYLE):
-        canvas = Canvas(figsize=(180 / 25.4, 66 / 25.4), layout="constrained")
-        one, two, widths = canvas.subplots(1, 3)
-        _draw_costs(one, data, 1, {"winner-take-all": "none", "probabilistic": "line"})
-        _draw_costs(two, data, 2, {"winner-take-all": "none", "triangular": "triangular", "square": "square"})
-        _draw_widths(widths, data)
-        for letter, title, axes in zip(
-            "abc", ("one dimension", "two dimensions", "probabilistic readout"), (one, two, widths), strict=True
-        ):
-            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
-            axes.set_title(title)
-        canvas.draw_without_rendering()  # fixes text sizes while the style holds
+    canvas = Canvas(figsize=(180 / 25.4, 66 / 25.4), layout="constrained")
+    one, two, widths = canvas.subplots(1, 3)
+    _draw_costs(one, data, 1, {"winner-take-all": "none", "probabilistic": "line"})
+    _draw_costs(two, data, 2, {"winner-take-all": "none", "triangular": "triangular", "square": "square"})
+    _draw_widths(widths, data)
+    for letter, title, axes in zip(
+        "abc", ("one dimension", "two dimensions", "probabilistic readout"), (one, two, widths), strict=True
+    ):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+        axes.set_title(title)
+    canvas.draw_without_rendering()  # fixes text sizes while the style holds
     return canvas
 
 

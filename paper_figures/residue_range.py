@@ -3,12 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
@@ -259,32 +257,17 @@ claims = (
     ),
 )
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-}
-
 
 def draw(data: Data) -> Canvas:
     """Three panels, 180 mm wide: range, updates, error."""
-    with rc_context(_STYLE):
-        canvas = Canvas(figsize=(180 / 25.4, 68 / 25.4), layout="constrained")
-        range_axes, carry_axes, noise_axes = canvas.subplots(1, 3, width_ratios=(1, 0.8, 1.15))
-        _draw_range(range_axes, data)
-        _draw_carry(carry_axes, data)
-        _draw_noise(noise_axes, data)
-        for letter, axes in zip("abc", (range_axes, carry_axes, noise_axes), strict=True):
-            axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
-        canvas.draw_without_rendering()  # fixes text sizes while the style holds
+    canvas = Canvas(figsize=(180 / 25.4, 68 / 25.4), layout="constrained")
+    range_axes, carry_axes, noise_axes = canvas.subplots(1, 3, width_ratios=(1, 0.8, 1.15))
+    _draw_range(range_axes, data)
+    _draw_carry(carry_axes, data)
+    _draw_noise(noise_axes, data)
+    for letter, axes in zip("abc", (range_axes, carry_axes, noise_axes), strict=True):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    canvas.draw_without_rendering()  # fixes text sizes while the style holds
     return canvas
 
 

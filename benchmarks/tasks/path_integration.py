@@ -102,7 +102,8 @@ class _Run:
 def _follow(model: Model, walk: Trajectories, seed: int, progress: Progress) -> _Run:
     """Rates of the chosen units, and the model's own decoding chunk by chunk, one sample of overlap joining them."""
     units: Tensor | None = None
-    rates, decoded = [], []
+    rates: list[Tensor] = []
+    decoded: list[Tensor] = []
     last: Tensor | None = None  # rates of the last step of the chunk before, (B, 1, N)
     for _, representation in rollout(model, walk, progress=progress):
         if units is None:
