@@ -52,10 +52,10 @@ def lattices(maps: Array, bin_m: float) -> Lattices:
     """Lattice of every map, from the six inner peaks of its autocorrelogram.
 
     The autocorrelogram is smoothed by one bin (binomial); its local maxima (3 x 3) are the peaks, placed between bins
-    by a quadratic surface through their nine values. An autocorrelogram equals itself turned by 180 degrees, so three peaks make six. Peaks rank by their
-    distance over their height (a ripple near the centre is low, a field beyond the first six is far). Of the first
-    eight, the best three that close a lattice (first + third = second within 20 % of the spacing, at least 25 degrees
-    between them) are taken, and the lattice is the least-squares fit to the three.
+    by a quadratic surface through their nine values. An autocorrelogram equals itself turned by 180 degrees, so three
+    peaks make six. Peaks rank by their distance over their height (a ripple near the centre is low, a field beyond the
+    first six is far). Of the first eight, the best three that close a lattice (first + third = second within 20 % of
+    the spacing, at least 32 degrees between neighbours) are taken, and the lattice is the least-squares fit to them.
 
     Spacing is the distance between neighbouring fields (Hafting et al. 2005), not the wavelength 2 pi / k of the
     plane waves, which is smaller by sqrt(3) / 2.
@@ -83,7 +83,8 @@ def fourier_lattices(maps: Array, bin_m: float) -> Lattices:
     The three wave vectors must close as in `lattices`; the lattice is their dual, so spacing is
     again the distance between neighbouring fields: 2 / sqrt(3) times 2 pi / k.
 
-    Less accurate than `lattices` when few periods fit the box (neighbouring spectral peaks overlap).
+    As accurate as `lattices` on complete maps (1 %), less so where unvisited bins or few periods blur the spectrum (4 %
+    and 2 degrees at 2.5 periods a side with a tenth of the bins unvisited).
 
     Args:
         maps: (N, H, W), NaN where unvisited; square bins.
@@ -188,8 +189,8 @@ def inner_peaks(images: Tensor, *, strongest: bool = False) -> Tensor:
     half = images[:, height - 2 :]  # lags in y from -1 up
     across = torch.maximum(torch.maximum(half[:, :, :-2], half[:, :, 2:]), half[:, :, 1:-1])
     summit = torch.maximum(torch.maximum(across[:, :-2], across[:, 2:]), across[:, 1:-1])  # NaN beside NaN
-    like = {"dtype": images.dtype, "device": images.device}
-    y, x = torch.arange(height - 1, **like)[:, None], torch.arange(2 - width, width - 1, **like)
+    y = torch.arange(height - 1, dtype=images.dtype, device=images.device)[:, None]
+    x = torch.arange(2 - width, width - 1, dtype=images.dtype, device=images.device)
     distance = torch.hypot(y, x)
     value = half[:, 1:-1, 1:-1]
     peak = (value == summit) & ((y > 0) | (x > 0)) & (distance > 1.5) & (strongest | (value > 0))

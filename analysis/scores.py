@@ -55,9 +55,8 @@ def polar(correlograms: Tensor, shape: Tensor | None = None) -> Tensor:
     With ``shape`` (N, 2, 2) the point u of the polar grid is read at the lag shape @ u.
     """
     height, width = ((n + 1) // 2 for n in correlograms.shape[-2:])
-    like = {"dtype": correlograms.dtype, "device": correlograms.device}
-    radius = torch.arange(1, min(height, width), **like)
-    angle = torch.arange(0, 180, ANGLE_STEP_DEG, **like) * (pi / 180)
+    radius = torch.arange(1, min(height, width), dtype=correlograms.dtype, device=correlograms.device)
+    angle = torch.arange(0, 180, ANGLE_STEP_DEG, dtype=radius.dtype, device=radius.device) * (pi / 180)
     points = torch.stack([radius[:, None] * angle.cos(), radius[:, None] * angle.sin()]).flatten(1)  # (2, R * 60)
     if shape is not None:
         points = shape @ points  # (N, 2, R * 60)
@@ -117,6 +116,8 @@ def turned_correlations(rings: Tensor, inner: Tensor, degrees: tuple[int, ...]) 
 
 def best_ring(rings: Tensor, variant: str) -> Tensor:
     """Score, first and last radius in bins of each map's best ring: (N, R, 60) -> (N, 3), NaN where there is none."""
+    if rings.shape[1] < 2:  # a line has no rings
+        return rings.new_full((len(rings), 3), torch.nan)
     last = torch.arange(1, rings.shape[1] + 1, device=rings.device)
     inner = central_edge(rings)
     if variant == "banino":

@@ -48,6 +48,8 @@ def chunk_size(bytes_each: float, device: torch.device) -> int:
 
 def in_chunks(function: Callable[[Tensor], Tensor], maps: Tensor, *, copies: float) -> Tensor:
     """``function`` over the first axis of ``maps``, in chunks whose ``copies`` of the input fit the budget."""
+    if not len(maps):  # some transforms refuse an empty batch: take the shape of the answer from one map
+        return function(maps.new_zeros(1, *maps.shape[1:]))[:0]
     size = chunk_size(copies * maps[:1].numel() * maps.element_size(), maps.device)
     return torch.cat([function(chunk) for chunk in maps.split(size)])
 

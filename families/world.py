@@ -24,8 +24,6 @@ __all__ = [
     "World",
     "load_recording",
     "recorded_trajectory",
-    "straight_walk",
-    "straight_walk_to",
 ]
 
 
@@ -347,21 +345,6 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise InputError(f"world: {name} is {value}; give a positive number")
-
-
-def straight_walk(displacement_m: Tensor, steps: int, dt_s: float, arena: Arena) -> Trajectories:
-    """From the origin straight along ``displacement_m (B, D)`` in ``steps`` equal steps."""
-    step = (displacement_m / steps)[:, None].expand(-1, steps, -1)
-    return Trajectories.from_displacements(torch.zeros_like(displacement_m), step, dt_s, replace(arena, walls=False))
-
-
-def straight_walk_to(start_m: Tensor, max_step_m: float, dt_s: float, arena: Arena) -> Trajectories:
-    """From the origin straight to ``start_m (B, D)`` in equal steps of at most ``max_step_m``.
-
-    A path integrator without absolute input reaches its start this way, so that all trials share one map.
-    """
-    farthest_m = float(start_m.norm(dim=-1).max()) if start_m.numel() else 0.0
-    return straight_walk(start_m, max(1, math.ceil(farthest_m / max_step_m)), dt_s, arena)
 
 
 def recorded_trajectory(

@@ -303,7 +303,8 @@ claims = (
     ),
     Claim(
         "dordek_scale_ratio",
-        "The first two scales of deflated components are about 1.4 apart (ratio of neighbour distances)",
+        "The first two scales of deflated components are about 1.4 apart (ratio of neighbour distances, both of which "
+        "are set by the box)",
         "1.4",
         _PAPER,
         _ratio,

@@ -1,6 +1,7 @@
 """The leaderboard as a heat map: every metric of every model, coloured within its column."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def _row(data: Data, model: str, column: str) -> float:
     return float(rows[column].iloc[0])
 
 
-def _swap(model: str, other: str):  # type: ignore[no-untyped-def]
+def _swap(model: str, other: str) -> Callable[[Data], Data]:
     def control(data: Data) -> Data:
         rows = data.table[data.table["model"] == other].assign(model=model)
         return Data(pd.concat([data.table[data.table["model"] != model], rows], ignore_index=True))

@@ -14,10 +14,10 @@ def grid_rates(position_m: Tensor, spacing_m: Tensor, orientation_rad: Tensor, p
     """Rates (..., N) at positions (..., 2) of grids with fields at phase_m (N, 2): three cosines, or Gaussian bumps."""
     offset = position_m[..., None, :] - phase_m
     if kind == "cosines":
-        angle = orientation_rad[:, None] + math.pi / 6 + torch.arange(3) * math.pi / 3
+        angle = orientation_rad[:, None] + math.pi / 6 + torch.arange(3, dtype=torch.float64) * math.pi / 3
         wave = 4 * math.pi / (math.sqrt(3) * spacing_m[:, None, None]) * torch.stack([angle.cos(), angle.sin()], -1)
         return ((offset[..., None, :] * wave).sum(-1).cos().sum(-1) + 1.5) / 4.5
-    angle = orientation_rad[:, None] + torch.tensor([0, math.pi / 3])
+    angle = orientation_rad[:, None] + torch.tensor([0, math.pi / 3], dtype=torch.float64)
     basis = spacing_m[:, None, None] * torch.stack([angle.cos(), angle.sin()], -1)  # (N, 2, 2), rows are vectors
     cell = torch.linalg.solve(basis.mT, offset[..., None])[..., 0]
     cell = cell - cell.floor()

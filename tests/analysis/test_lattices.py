@@ -52,8 +52,8 @@ def test_accuracy_on_a_finite_walk(rates_of, spacing_m: float, measure) -> None:
     maps = rate_maps(rates, walk, ((-1, 1), (-1, 1)))
     assert maps.values.isnan().any()
     found = measure(maps.values, maps.bin_m)
-    assert (found.spacing_m / spacing_m - 1).abs().max() < (0.01 if measure is lattices else 0.02)
-    assert turn_deg(found.orientation_rad, angle).max() < 1
+    assert (found.spacing_m / spacing_m - 1).abs().max() < (0.01 if measure is lattices else 0.04)
+    assert turn_deg(found.orientation_rad, angle).max() < (1 if measure is lattices else 2)
 
 
 def test_noise_as_strong_as_the_map_does_not_change_the_lattice_found(grid_maps) -> None:

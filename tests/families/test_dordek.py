@@ -1,7 +1,6 @@
 """The Fourier operator, both kinds of components, and the model made of them."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,13 +13,6 @@ from entorhinal.families.world import Arena, Trajectories, World
 
 N, SIGMA = 20, 2.4
 SMALL = {"bins": N, "sigma_bins": SIGMA, "components": 3, "networks": 2}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small transforms gain nothing from threads and lose much on a busy machine."""
-    with dordek.one_thread():
-        yield
 
 
 def dense_covariance(n: int, sigma: float) -> Tensor:

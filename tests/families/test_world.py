@@ -15,7 +15,6 @@ from entorhinal.families.world import (
     World,
     load_recording,
     recorded_trajectory,
-    straight_walk_to,
 )
 
 BOX = ((0.0, 1.0), (0.0, 1.0))
@@ -78,13 +77,6 @@ def test_sweeps_run_straight() -> None:
     torch.testing.assert_close(sweeps.position_m[2, -1], torch.tensor([0.4 * 10 * 0.02, 0.0]))
     torch.testing.assert_close(sweeps.position_m[3, -1], torch.tensor([0.0, 0.1 * 10 * 0.02]), atol=1e-7, rtol=0)
     torch.testing.assert_close(sweeps.heading_rad[3:], torch.full((3, 10), math.pi / 2))
-
-
-def test_straight_walk_to_arrives_in_short_steps() -> None:
-    goal = torch.tensor([[0.3, 0.4], [0.0, 0.0]], dtype=torch.float64)
-    walk = straight_walk_to(goal, 0.02, 0.02, Arena.square(1.0))
-    torch.testing.assert_close(walk.position_m[:, -1], goal)
-    assert walk.displacement_m.norm(dim=-1).max() <= 0.02 + 1e-12
 
 
 def test_chunks_put_together_are_the_whole() -> None:
