@@ -36,9 +36,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@links="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null)}}"; \
 	uv=$$(command -v uv || true); \
 	if [ -z "$$uv" ] && $(BIN)/python -m pip install -q --disable-pip-version-check uv 2>/dev/null; then uv=$(BIN)/uv; fi; \
-	if [ -n "$$uv" ] && UV_FIND_LINKS="$$links" $$uv pip install -q --python $(BIN)/python \
-	  -c $(VENV)/constraints.txt -e '.[$(EXTRAS)]'; then :; \
-	else $(BIN)/python -m pip install -q --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[$(EXTRAS)]'; fi
+	if [ -n "$$uv" ] && UV_FIND_LINKS="$$links" UV_SYSTEM_CERTS=1 $$uv pip install -q --python $(BIN)/python \
+	  -c $(VENV)/constraints.txt -e '.[$(EXTRAS)]' 2>/dev/null; then :; \
+	else echo "with pip, as uv could not"; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --use-pep517 -c $(VENV)/constraints.txt -e '.[$(EXTRAS)]'; fi
 	@touch $(STAMP)
 
 clean:
