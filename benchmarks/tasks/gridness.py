@@ -3,8 +3,8 @@
 World: the recorded rat (Sargolini et al. 2006), 600 s in a 1 m box, sampled every 20 ms. Maps: 50² bins of 2 cm,
 smoothed by a Gaussian of 3 cm. Units: at most 256, drawn at random by the seed. Active: the map's range is at least 1 %
 of the largest in the population. Score: `sargolini`. Null of a unit: 100 noise maps of its radially averaged spectrum
-on the same visited bins; a grid unit scores above their 99th percentile, so 1 % of noise units are called grid units.
-The false-discovery rate controls the units as a family (Benjamini & Hochberg at 5 %).
+and its values on the same visited bins; a grid unit scores above all of them, so that 1 noise unit in 101 is called a
+grid unit. The false-discovery rate controls the units as a family (Benjamini & Hochberg at 5 %).
 """
 
 from typing import ClassVar
@@ -15,8 +15,8 @@ from torch import Tensor
 from entorhinal.analysis import (
     RateMapAccumulator,
     grid_scores,
-    lattices,
     null_grid_scores,
+    scores_and_lattices,
     square_scores,
 )
 from entorhinal.benchmarks.rollout import rollout
@@ -46,13 +46,12 @@ class Gridness:
         spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
         active = spread > ACTIVE * spread[spread.isfinite()].max().clamp_min(torch.finfo(maps.dtype).tiny)
         maps = maps[active]
-        scores = grid_scores(maps)
+        scores, found = scores_and_lattices(maps, SIDE_M / BINS)
         generator = torch.Generator(maps.device).manual_seed(derive(seed, "gridness", "null"))
         null = null_grid_scores(maps, NULL_MAPS, generator=generator)
-        threshold = null.nanquantile(0.99, 1)
+        threshold = null.nan_to_num(-torch.inf).amax(1)
         is_grid = scores > threshold
         p_value = (1 + (~(null < scores[:, None])).sum(1)) / (1 + NULL_MAPS)  # a unit without a score is no discovery
-        found = lattices(maps, SIDE_M / BINS)
         spacing_m, orientation_rad = found.spacing_m[is_grid], found.orientation_rad[is_grid]
         progress(1, 1)
 

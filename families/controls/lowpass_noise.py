@@ -51,7 +51,7 @@ class LowpassNoise(Model):
         super().__init__(config)
         grid = IdealGrid(IdealGridConfig(**config.model_dump(include=set(IdealGridConfig.model_fields))))
         generator = torch.Generator().manual_seed(config.seed)
-        noise = spectrum_noise(tabulate(grid, config.extent_m, config.bin_m), generator=generator)
+        noise = spectrum_noise(tabulate(grid, config.extent_m, config.bin_m), generator=generator, keep_values=False)
         noise = noise - noise.mean((1, 2), keepdim=True)
         self.register_buffer("maps", torch.relu(noise).float())
 
