@@ -106,7 +106,8 @@ def _run(model: Model, task: Task, seed: int, device: torch.device, folder: Path
     card, config = model.card, model.config.model_dump(mode="json")
     weights, condition = weights_sha256(model), config_hash(card.id, config)
     slug = f"{card.id.replace('/', '.')}.{task.id}"
-    run_id = f"{slug}.{condition[:6]}.{sha256(f'{weights}/{seed}'.encode()).hexdigest()[:6]}"
+    replicate = sha256(f"{config.get('seed')}/{weights}/{seed}".encode()).hexdigest()
+    run_id = f"{slug}.{condition[:6]}.{replicate[:6]}"
     if folder is not None and (path := folder / f"{run_id}.json").exists():
         return Record.read(path)
     entry = entries().get(card.id)

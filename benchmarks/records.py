@@ -83,9 +83,14 @@ class Record(BaseModel):
     created: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str, int]:
-        """What was run: model, config, weights, task, seed."""
-        return self.model, self.config_hash, self.weights_sha256, self.task, self.seed
+    def replicate(self) -> tuple[str, Any]:
+        """Which of the models of one condition this is: its weights, and its config's seed if it has one."""
+        return self.weights_sha256, self.config.get("seed")
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What was run: model, config, replicate, task, base seed."""
+        return self.model, self.config_hash, self.replicate, self.task, self.seed
 
     def value(self, name: str) -> float:
         """The value of a metric, NaN where it has none; LookupError if there is no such metric."""

@@ -124,7 +124,7 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
             "model": model,
             "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
             "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
-            "seeds": max(len({record.weights_sha256 for record in group}) for group in mine.values()),
+            "seeds": max(len({record.replicate for record in group}) for group in mine.values()),
         }
         for column in columns:
             value, interval, note = _cell(mine.get(column.task, []), column.metric)
@@ -149,8 +149,8 @@ def _cell(group: Sequence[Record], metric: str) -> tuple[float, tuple[float, flo
     failed = [record for record in group if record.status != "ok"]
     if failed:
         return math.nan, None, f"{failed[0].status}: {failed[0].error}"
-    by_weights = {record.weights_sha256: record for record in group}
-    values = [record.value(metric) for record in by_weights.values()]
+    replicates = {record.replicate: record for record in group}
+    values = [record.value(metric) for record in replicates.values()]
     if any(math.isnan(value) for value in values):
         reasons = [m.reason for record in group for m in record.metrics if m.name == metric and m.value is None]
         return math.nan, None, reasons[0]
@@ -197,12 +197,12 @@ def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame
                 cells.append(f"– ({mark})")
             else:
                 text = f"{value:.{column.digits}f}"
-                if interval is not None:
+                if interval is not None and column.better != "none":
                     text += f" [{interval[0]:.{column.digits}f}, {interval[1]:.{column.digits}f}]"
                 cells.append(text)
         arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[column.better]
         shown[column.heading + arrow] = cells
-    notes = ["Ranked within what was put in, never overall. Brackets: 95 % interval over seeds (seeded models only)."]
+    notes = ["Ranked within what was put in, never overall. Brackets: 95 % interval over seeds (models that have one)."]
     return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
 
 

@@ -90,8 +90,15 @@ def test_scrambled_units_are_lost(ideal) -> None:
 def test_seeds_make_other_models_where_the_config_has_a_seed() -> None:
     records = evaluate("controls/random_rnn", ["cost"], seeds=2, config={"units": 8}, device="cpu")
     assert [r.seed for r in records] == [0, 1]
-    assert records[0].weights_sha256 != records[1].weights_sha256
+    assert len({record.replicate for record in records}) == len({record.run_id for record in records}) == 2
     assert records[0].config_hash == records[1].config_hash
+
+
+def test_seeds_count_even_where_there_are_no_weights(tmp_path) -> None:
+    config = {"neurons_per_side": 64, "gamma_over_beta": 1.02}
+    records = evaluate("continuous_attractor/burak_fiete", ["cost"], seeds=2, config=config, out=tmp_path, device="cpu")
+    assert records[0].weights_sha256 == records[1].weights_sha256
+    assert len({record.run_id for record in records}) == len(load_records(tmp_path)) == 2
 
 
 def test_models_that_read_position_are_not_asked_to_integrate() -> None:
