@@ -1,14 +1,16 @@
 """How is a model run over long paths?  In time chunks bounded in bytes, the state carried from one to the next."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Model, Representation
+from entorhinal.families.model import Decoder, Model, Representation
 from entorhinal.families.world import Trajectories
 
-__all__ = ["rollout"]
+__all__ = ["Followed", "anchored", "follow", "rollout"]
 
 _FIRST_CHUNK_STEPS = 8
 _MAX_CHUNK_STEPS = 2048
@@ -45,3 +47,51 @@ def rollout(
         steps = max(1, min(_MAX_CHUNK_STEPS, max_bytes // step_bytes))
         if progress is not None:
             progress(last, trajectories.steps)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """rates ``(B, T, units)`` of the chosen units; decoded_m ``(B, T, D)`` by the model's own decoder, None without."""
+
+    rates: Tensor
+    decoded_m: Tensor | None
+
+
+def follow(
+    model: Model,
+    trajectories: Trajectories,
+    *,
+    choose: Callable[[int], Tensor] | None,
+    max_bytes: int = 2**27,
+    progress: Callable[[int, int], None] | None = None,
+) -> Followed:
+    """Run a model over whole paths, keeping a few units' rates and what its own decoder reads.
+
+    choose: from N the indices of the units to keep; None keeps none. Decoding goes chunk by chunk with one sample of
+    overlap, at which the path so far and the next part are joined: a decoder that follows a phase goes on, and one that
+    knows the place is not changed.
+    """
+    units: Tensor | None = None
+    rates: list[Tensor] = []
+    decoded: list[Tensor] = []
+    last: Tensor | None = None  # rates of the step before the chunk, (B, 1, N)
+    for _, representation in rollout(model, trajectories, max_bytes=max_bytes, progress=progress):
+        all_rates = representation.rates
+        if units is None:
+            units = torch.arange(0) if choose is None else choose(all_rates.shape[-1])
+            units = units.to(all_rates.device)
+        rates.append(all_rates[..., units].clone())
+        if isinstance(model, Decoder):
+            joined = all_rates if last is None else torch.cat((last, all_rates), 1)
+            with torch.inference_mode():
+                found = model.decode(Representation(joined, representation.state))
+            if last is not None:
+                found = (found + (decoded[-1][:, -1:] - found[:, :1]))[:, 1:]
+            decoded.append(found)
+            last = all_rates[:, -1:].clone()
+    return Followed(torch.cat(rates, 1), torch.cat(decoded, 1) if decoded else None)
+
+
+def anchored(decoded_m: Tensor, trajectories: Trajectories) -> Tensor:
+    """Decoded paths ``(B, T, D)`` moved to be right at their first step."""
+    return decoded_m + (trajectories.position_m - decoded_m)[:, :1]

@@ -9,20 +9,18 @@ localisation  one global decoder: the bin whose template correlates best with th
 integration   the same, but only within 15 cm of the last estimate, from the true start: follows a periodic code.
 
 Chance is the localisation of the same estimates dealt to other moments. For models with a decoder of their own, its
-error too, anchored at the first step only.
+error too, anchored at the first step only, and along the whole recording (600 s) as one trial, kept once a second.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from entorhinal.analysis import RateMapAccumulator, decode_positions, path_error
-from entorhinal.benchmarks.rollout import rollout
+from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Result, choose_units
-from entorhinal.families.model import Decoder, Model, PathIntegrator, Representation
+from entorhinal.families.model import Decoder, Model, PathIntegrator
 from entorhinal.families.world import Arena, Trajectories, World, load_recording
 
 __all__ = ["PathIntegration"]
@@ -44,9 +42,12 @@ class PathIntegration:
         arena = Arena.square(SIDE_M) if plane else Arena.line(SIDE_M)
         world = World(arena, device=str(device))
         walks = {"walk": world.walk(2 * TRIALS, MINUTE, seed=derive(seed, "path_integration"))}
-        if plane:
-            walks["recorded"] = _minutes(load_recording("sargolini").to(device))
         result = Result()
+        if plane:
+            recording = load_recording("sargolini").to(device)
+            walks["recorded"] = _minutes(recording)
+            if isinstance(model, Decoder):
+                self._whole(model, recording, seed, result, progress)
         for i, (name, walk) in enumerate(walks.items()):
             done = i * walk.steps
             self._score(model, walk, name, seed, result, lambda d, t, s=done: progress(s + d, len(walks) * t))  # type: ignore[misc]
@@ -55,11 +56,30 @@ class PathIntegration:
             result.add("recorded_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
         return result
 
+    def _whole(self, model: Model, recording: Trajectories, seed: int, result: Result, progress: Progress) -> None:
+        """The whole recording in one trial, read by the model's own decoder."""
+        decoded_m = follow(model, recording, choose=None, progress=progress).decoded_m
+        assert decoded_m is not None
+        decoded_m = anchored(decoded_m, recording)
+        error = path_error(decoded_m, recording.position_m, recording.displacement_m)
+        n = error.error_m.numel()
+        result.add("whole_own_decoder_error_median_m", error.median_m, "m", "lower", n)
+        result.add("whole_own_decoder_error_largest_m", error.error_m.max(), "m", "lower", n)
+        result.add("whole_own_decoder_error_end_m", error.error_m[0, -1], "m", "lower", 1)
+        result.add("whole_distance_m", error.distance_m[0, -1], "m", "none", 1)
+        every = slice(None, None, round(1 / recording.dt_s))
+        result.arrays |= {
+            "whole_decoded_m": decoded_m[0, every].float(),
+            "whole_position_m": recording.position_m[0, every].float(),
+            "whole_error_m": error.error_m[0, every].float(),
+            "whole_distance_m": error.distance_m[0, every].float(),
+        }
+
     def _score(
         self, model: Model, walk: Trajectories, name: str, seed: int, result: Result, progress: Progress
     ) -> None:
         """All trials run at once: even ones calibrate, odd ones test."""
-        run = _follow(model, walk, seed, progress)
+        run = follow(model, walk, choose=lambda total: choose_units(total, UNITS, seed), progress=progress)
         accumulator = RateMapAccumulator(walk.arena.extent_m, BINS, SMOOTHING_M)
         templates = accumulator.add(run.rates[0::2], walk.position_m[0::2]).result()
         test = walk.select(slice(1, None, 2))
@@ -69,7 +89,7 @@ class PathIntegration:
             "integration": decode_positions(rates, templates, window_m=WINDOW_M, start_m=test.start_m),
         }
         if run.decoded_m is not None:
-            tracks["own_decoder"] = run.decoded_m[1::2] + (test.position_m - run.decoded_m[1::2])[:, :1]
+            tracks["own_decoder"] = anchored(run.decoded_m[1::2], test)
         for track, decoded_m in tracks.items():
             error = path_error(decoded_m, test.position_m, test.displacement_m)
             n = error.error_m.numel()
@@ -91,30 +111,3 @@ def _minutes(recording: Trajectories) -> Trajectories:
     through_m = torch.cat((recording.start_m[:, None], recording.position_m), 1)[0]
     position_m = torch.stack([through_m[i * steps : (i + 1) * steps + 1] for i in range(trials)])
     return Trajectories.from_positions(position_m, recording.dt_s, recording.arena)
-
-
-@dataclass
-class _Run:
-    rates: Tensor  # (B, T, units), of the chosen units
-    decoded_m: Tensor | None  # (B, T, D), by the model's own decoder
-
-
-def _follow(model: Model, walk: Trajectories, seed: int, progress: Progress) -> _Run:
-    """Rates of the chosen units, and the model's own decoding chunk by chunk, one sample of overlap joining them."""
-    units: Tensor | None = None
-    rates: list[Tensor] = []
-    decoded: list[Tensor] = []
-    last: Tensor | None = None  # rates of the last step of the chunk before, (B, 1, N)
-    for _, representation in rollout(model, walk, progress=progress):
-        if units is None:
-            units = choose_units(representation.rates.shape[-1], UNITS, seed).to(walk.start_m.device)
-        rates.append(representation.rates[..., units].clone())
-        if isinstance(model, Decoder):
-            joined = representation.rates if last is None else torch.cat((last, representation.rates), 1)
-            with torch.inference_mode():
-                found = model.decode(Representation(joined, representation.state))
-            if last is not None:
-                found = (found + (decoded[-1][:, -1:] - found[:, :1]))[:, 1:]
-            decoded.append(found)
-            last = representation.rates[:, -1:].clone()
-    return _Run(torch.cat(rates, 1), torch.cat(decoded, 1) if decoded else None)
