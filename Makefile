@@ -16,6 +16,8 @@ EXTRAS := dev,ratinabox
 
 figures: $(STAMP)
 	$(BIN)/entorhinal figures --out figures
+	$(BIN)/entorhinal table --out figures/leaderboard.md
+	$(BIN)/entorhinal table --format tex --out figures/leaderboard.tex
 
 test: lint types
 	$(BIN)/python -m pytest -q

@@ -46,7 +46,7 @@ COLUMNS = (
     Column("path_integration-v1", "walk_localisation_error_median_m", "error, walk (m)", 3, "lower"),
     Column("path_integration-v1", "walk_integration_error_median_m", "tracked, walk (m)", 3, "lower"),
     Column("path_integration-v1", "recorded_chance_error_median_m", "chance (m)", 3),
-    Column("cost-v1", "step_ms", "ms a step", 2, "lower"),
+    Column("cost-v1", "step_ms", "ms a step", 3, "lower"),
 )
 
 

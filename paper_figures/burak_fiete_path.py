@@ -31,8 +31,8 @@ FIGURE = Figure(
         "(a) The first 60 s of a rat's path in a 1 m box (Sargolini et al. 2006) and the same path decoded from the "
         "movement of the lattice on the sheet, anchored at the first step (circle). The metre is calibrated on "
         "straight runs, not on this path. (b) Error against distance travelled: thick, the same minute; thin, the "
-        "whole recording from the shipped record; dashed, the 15 cm that the paper reports after 260 m (from memory, not "
-        "verified). (c) Rate map of the neuron of median grid score over the whole recording."
+        "whole recording from the shipped record; dashed, the 15 cm that the paper reports after 260 m (from memory, "
+        "not verified). (c) Rate map of the neuron of median grid score over the whole recording."
     ),
     models=(MODEL,),
     records=((MODEL, PATH_TASK), (MODEL, MAP_TASK)),

@@ -12,7 +12,6 @@ from entorhinal.analysis import plots
 from entorhinal.benchmarks.evaluation import prepare
 from entorhinal.benchmarks.records import SHIPPED, find_record
 from entorhinal.benchmarks.tasks import get_task
-from entorhinal.families.registry import get_card
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 
 LIVE = (
@@ -118,8 +117,10 @@ def compute(progress: Progress, live: tuple[str, ...] = LIVE) -> Data:
                 }
             )
         )
-        arrays[model] = found["maps"][[0, len(found["maps"]) // 2]].float().numpy()
-        arrays[f"{model} scores"] = found["map_scores"][[0, len(found["maps"]) // 2]].numpy()
+        scored = max(1, int(found["map_scores"].isfinite().sum()))  # kept maps run from the best to those without score
+        shown = [0, scored // 2]
+        arrays[model] = found["maps"][shown].float().numpy()
+        arrays[f"{model} scores"] = found["map_scores"][shown].numpy()
         progress(i + 1, len(MODELS))
     return Data(pd.concat(tables, ignore_index=True), arrays)
 
@@ -143,12 +144,13 @@ def draw(data: Data) -> Canvas:
         ax.scatter(x - 0.18 + jitter, rows["score"], s=4, color="#0072b2", linewidths=0, alpha=0.5)
         ax.scatter(x + 0.18 + jitter, rows["null_score"], s=4, facecolors="none", edgecolors="#999999", linewidths=0.4)
         ax.hlines(rows["threshold"].median(), x - 0.38, x + 0.38, color="#d55e00")
-    names = [f"{model.split('/')[1].removesuffix('-v1')}\n({get_card(model).family})" for model in MODELS]
-    ax.set_xticks(range(len(MODELS)), [name.replace("_", " ") for name in names], fontsize=6)
+    names = [model.split("/")[1].removesuffix("-v1").replace("_", " ") for model in MODELS]
+    ax.set_xticks(range(len(MODELS)), names)
+    ax.set_xlim(-0.5, len(MODELS) - 0.5)
     ax.set_ylabel("grid score")
     ax.axhline(0, color="#cccccc", linewidth=0.5, zorder=0)
     for label, colour, fill in (("unit", "#0072b2", True), ("its noise", "#999999", False)):
         ax.scatter([], [], s=8, facecolors=colour if fill else "none", edgecolors=colour, label=label)
     ax.plot([], [], color="#d55e00", label="99th percentile of noise (median)")
-    ax.legend(loc="upper right", ncols=3)
+    ax.legend(loc="lower left", ncols=3)
     return canvas

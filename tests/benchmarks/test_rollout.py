@@ -33,8 +33,7 @@ def test_followed_paths_do_not_depend_on_the_chunks() -> None:
     walk = World(Arena.square(1.0)).walk(2, 40, seed=1, speed_m_s=0.3)
     sheet = make("continuous_attractor/burak_fiete", neurons_per_side=64, gamma_over_beta=1.02)
     for model in (sheet, make("coding_theory/residue")):
-        units = torch.tensor([0, 5])
-        runs = [follow(model, walk, choose=lambda total: units, max_bytes=size) for size in (2**30, 2**18)]
+        runs = [follow(model, walk, choose=lambda n: torch.tensor([0, n - 1]), max_bytes=m) for m in (2**30, 2**18)]
         for run in runs[1:]:
             torch.testing.assert_close(run.decoded_m, runs[0].decoded_m, atol=1e-5, rtol=0)
             torch.testing.assert_close(run.rates, runs[0].rates, atol=1e-5, rtol=0)
