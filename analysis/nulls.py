@@ -170,5 +170,6 @@ def null_grid_scores(maps: Array, count: int, *, generator: torch.Generator, var
     maps = as_tensor(maps, "maps", "N, H, W")
     if count < 1:
         raise ValueError(f"count is {count}; give a number of noise maps, 1 or more")
-    scores = [grid_scores(spectrum_noise(maps, generator=generator), variant) for _ in range(count)]
-    return torch.stack(scores, 1) if len(maps) else maps.new_empty(0, count)
+    if not len(maps):
+        return maps.new_empty(0, count)
+    return torch.stack([grid_scores(spectrum_noise(maps, generator=generator), variant) for _ in range(count)], 1)

@@ -185,14 +185,21 @@ def run(
     seeds: Annotated[int, typer.Option(min=1, help="How many base seeds: 0, 1, ...")] = 1,
     settings: Settings = None,
     device: Device = "auto",
+    recording: Annotated[str, typer.Option(help="sargolini, or an .npz with t (s) and pos (m).")] = "sargolini",
+    bridge_gaps: Annotated[bool, typer.Option("--bridge-gaps", help="Interpolate a file's gaps and NaN.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a model and write one record a task and seed. What is there already is not computed again."""
     from entorhinal.benchmarks.evaluation import evaluate
     from entorhinal.benchmarks.tasks import suite as tasks_of
+    from entorhinal.benchmarks.tasks.task import Recording
 
     names = tuple(filter(None, (name.strip() for name in tasks.split(",")))) or tasks_of(suite)
-    records = evaluate(model, names, seeds=seeds, device=device, out=out, config=_config(settings), progress=_bar)
+    path = Recording(recording, "bridge" if bridge_gaps or recording == "sargolini" else "refuse")
+    path.load()  # a file that cannot be used is refused before any work
+    records = evaluate(
+        model, names, seeds=seeds, device=device, out=out, config=_config(settings), recording=path, progress=_bar
+    )
     if as_json:
         _print_json([record.model_dump(mode="json") for record in records])
     else:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from entorhinal.benchmarks.records import Record, config_hash, distribution, hardware, now, provenance
 from entorhinal.benchmarks.tasks import get_task
-from entorhinal.benchmarks.tasks.task import Progress, Task
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Task
 from entorhinal.families.checkpoint import load, weights_sha256
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Fittable, Model
@@ -69,6 +69,7 @@ def evaluate(
     device: str = "auto",
     out: str | Path | None = None,
     config: dict[str, Any] | None = None,
+    recording: Recording | None = None,
     progress: Callable[[str], AbstractContextManager[Progress]] | None = None,
 ) -> list[Record]:
     """Score a model: one `Record` for each task and seed.
@@ -78,6 +79,7 @@ def evaluate(
     seeds: base seeds, or how many (0, 1, ...).
     out: folder to write records to. What is there already is read, not computed again, except failed runs.
     config: config keywords for an id.
+    recording: the recorded path that tasks use, if not the standard one.
     progress: opens a progress bar for one run, by its description.
 
     A run that raises becomes a record with status ``failed``; bad input raises `InputError` at once.
@@ -93,7 +95,7 @@ def evaluate(
         ready = prepare(model, seed=seed, device=where, config=config)
         for task in chosen:
             with (progress or _silent)(f"{ready.card.id} · {task.id} · seed {seed}") as report:
-                records.append(_run(ready, task, seed, where, folder, report))
+                records.append(_run(ready, task, seed, where, recording or Recording(), folder, report))
     return records
 
 
@@ -102,11 +104,20 @@ def _silent(description: str) -> Any:
     yield lambda done, total: None
 
 
-def _run(model: Model, task: Task, seed: int, device: torch.device, folder: Path | None, progress: Progress) -> Record:
+def _run(
+    model: Model,
+    task: Task,
+    seed: int,
+    device: torch.device,
+    recording: Recording,
+    folder: Path | None,
+    progress: Progress,
+) -> Record:
     card, config = model.card, model.config.model_dump(mode="json")
     weights, condition = weights_sha256(model), config_hash(card.id, config)
     slug = f"{card.id.replace('/', '.')}.{task.id}"
-    replicate = sha256(f"{config.get('seed')}/{weights}/{seed}".encode()).hexdigest()
+    other = "" if recording == Recording() else f"/{recording.name}"
+    replicate = sha256(f"{config.get('seed')}/{weights}/{seed}{other}".encode()).hexdigest()
     run_id = f"{slug}.{condition[:6]}.{replicate[:6]}"
     if folder is not None and (path := folder / f"{run_id}.json").exists():
         return Record.read(path)
@@ -120,6 +131,7 @@ def _run(model: Model, task: Task, seed: int, device: torch.device, folder: Path
         "weights_sha256": weights,
         "task": task.id,
         "seed": seed,
+        "recording": recording.name,
         "hardware": hardware(device),
         "precision": "float32",
         "created": now(),
@@ -131,7 +143,7 @@ def _run(model: Model, task: Task, seed: int, device: torch.device, folder: Path
     else:
         begun = time.perf_counter()
         try:
-            result = task.run(model, seed=seed, device=device, progress=progress)
+            result = task.run(model, seed=seed, device=device, recording=recording, progress=progress)
         except InputError:
             raise
         except Exception as error:

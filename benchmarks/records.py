@@ -70,6 +70,7 @@ class Record(BaseModel):
     weights_sha256: str
     task: str
     seed: int = Field(description="base seed; all others are derived from it by name")
+    recording: str = Field("sargolini", description="the recorded path that the task used")
     metrics: tuple[Metric, ...] = ()
     artifact_sha256: str = Field("", description="of the arrays beside this file, <run_id>.safetensors; empty if none")
     commit: str = ""
@@ -89,8 +90,8 @@ class Record(BaseModel):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What was run: model, config, replicate, task, base seed."""
-        return self.model, self.config_hash, self.replicate, self.task, self.seed
+        """What was run: model, config, replicate, task, base seed, recording."""
+        return self.model, self.config_hash, self.replicate, self.task, self.seed, self.recording
 
     def value(self, name: str) -> float:
         """The value of a metric, NaN where it has none; LookupError if there is no such metric."""

@@ -74,6 +74,7 @@ def tidy(records: Sequence[Record]) -> pd.DataFrame:
             "config_hash": record.config_hash,
             "task": record.task,
             "seed": record.seed,
+            "recording": record.recording,
             "status": record.status,
             "weights": record.weights_sha256,
             "stale": stale(record),
@@ -113,6 +114,8 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
     for record in records:
         if why := stale(record):
             raise InputError(f"record {record.run_id} is stale: {why}; delete it and run the task again")
+    if len(paths := sorted({record.recording for record in records})) > 1:
+        raise InputError(f"leaderboard: records of several recordings ({', '.join(paths)}) cannot be ranked together")
     groups = by_condition(records)
     rows = []
     for model, condition in dict.fromkeys((model, condition) for model, condition, _ in groups):

@@ -5,6 +5,7 @@ that integrates paths may read ``start_m``, ``displacement_m``, ``dt_s`` and ``a
 for the models that say that they read them.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,9 @@ __all__ = [
     "load_recording",
     "recorded_trajectory",
 ]
+
+
+logger = logging.getLogger("entorhinal")
 
 
 @dataclass(frozen=True)
@@ -386,11 +390,13 @@ def recorded_trajectory(
     first_s = time_s[:-1][gap][0] if gap.any() else time_s[0]
     found = f"recorded trajectory: {int(gap.sum())} gaps ({missing} NaN samples), the first at {first_s:g} s"
     if (gap.any() or missing) and gaps == "refuse":
-        raise InputError(f"{found}; pass gaps='bridge' to interpolate, or cut the recording")
+        raise InputError(f"{found}; bridge them (gaps='bridge', or --bridge-gaps) or cut the recording")
     if interval_s.max() > max_gap_s:
         raise InputError(
             f"{found}, the longest {interval_s.max():g} s, over max_gap_s={max_gap_s:g}; cut the recording there"
         )
+    if gap.any() or missing:
+        logger.info("%s; bridged", found)
     low, high = np.array(extent_m, np.float64).T
     if len(extent_m) != position_m.shape[1] or (position_m < low).any() or (position_m > high).any():
         raise InputError(

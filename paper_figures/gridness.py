@@ -12,6 +12,7 @@ from entorhinal.analysis import plots
 from entorhinal.benchmarks.evaluation import prepare
 from entorhinal.benchmarks.records import SHIPPED, find_record
 from entorhinal.benchmarks.tasks import get_task
+from entorhinal.benchmarks.tasks.task import Recording
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 
 LIVE = (
@@ -26,6 +27,7 @@ LIVE = (
 RECORDED = "continuous_attractor/burak_fiete-v1"
 MODELS = (*LIVE[:2], RECORDED, *LIVE[2:])
 TASK = "gridness-v1"
+CPU = torch.device("cpu")
 
 FIGURE = Figure(
     id="gridness",
@@ -102,8 +104,8 @@ def compute(progress: Progress, live: tuple[str, ...] = LIVE) -> Data:
     tables, arrays = [], {}
     for i, model in enumerate(MODELS):
         if model in live:
-            ready = prepare(model, device=torch.device("cpu"))
-            found = task.run(ready, seed=0, device=torch.device("cpu"), progress=lambda done, total: None).arrays
+            ready = prepare(model, device=CPU)
+            found = task.run(ready, seed=0, device=CPU, recording=Recording(), progress=lambda done, total: None).arrays
         else:
             found = find_record(model, TASK).arrays(SHIPPED)
         tables.append(

@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Result
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -30,7 +30,7 @@ class Cost:
     def why_not(self, model: Model) -> str | None:
         return None
 
-    def run(self, model: Model, *, seed: int, device: torch.device, progress: Progress) -> Result:
+    def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         arena = Arena.square(1.0) if model.card.dimensions == 2 else Arena.line(1.0)
         world = World(arena, device=str(device))
         result = Result()

@@ -21,13 +21,13 @@ from entorhinal.analysis import (
 )
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Result, choose_units, in_arena
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model
-from entorhinal.families.world import Trajectories, load_recording
+from entorhinal.families.world import Trajectories
 
 __all__ = ["Gridness"]
 
-BINS, SMOOTHING_M, UNITS, NULL_MAPS, SIDE_M, ACTIVE = 50, 0.03, 256, 100, 1.0, 0.01
+BINS, SMOOTHING_M, UNITS, NULL_MAPS, ACTIVE = 50, 0.03, 256, 100, 0.01
 KEPT_MAPS = 12
 
 
@@ -38,15 +38,15 @@ class Gridness:
     title: ClassVar[str] = "Hexagonal maps on a recorded rat's path"
 
     def why_not(self, model: Model) -> str | None:
-        return in_arena(model, SIDE_M)
+        return in_the_plane(model)
 
-    def run(self, model: Model, *, seed: int, device: torch.device, progress: Progress) -> Result:
-        path = load_recording("sargolini").to(device)
-        maps = _maps(model, path, seed, lambda done, total: progress(done, 2 * total))
+    def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
+        path = recording.load().to(device)
+        maps, bin_m = _maps(model, path, seed, lambda done, total: progress(done, 2 * total))
         spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
-        active = spread > ACTIVE * spread[spread.isfinite()].max().clamp_min(torch.finfo(maps.dtype).tiny)
+        active = spread > ACTIVE * spread.max().clamp_min(torch.finfo(maps.dtype).tiny)
         maps = maps[active]
-        scores, found = scores_and_lattices(maps, SIDE_M / BINS)
+        scores, found = scores_and_lattices(maps, bin_m)
         generator = torch.Generator(maps.device).manual_seed(derive(seed, "gridness", "null"))
         null = null_grid_scores(maps, NULL_MAPS, generator=generator)
         threshold = null.nan_to_num(-torch.inf).amax(1)
@@ -81,15 +81,16 @@ class Gridness:
         return result
 
 
-def _maps(model: Model, path: Trajectories, seed: int, progress: Progress) -> Tensor:
-    """Rate maps ``(units, H, W)`` of the chosen units over the whole path."""
+def _maps(model: Model, path: Trajectories, seed: int, progress: Progress) -> tuple[Tensor, float]:
+    """Rate maps ``(units, H, W)`` of the chosen units over the whole path, and the side of a bin in metres."""
     accumulator = RateMapAccumulator(path.arena.extent_m, BINS, SMOOTHING_M)
     units: Tensor | None = None
     for chunk, representation in rollout(model, path, progress=progress):
         if units is None:
             units = choose_units(representation.rates.shape[-1], UNITS, seed).to(path.start_m.device)
         accumulator.add(representation.rates[..., units], chunk.position_m)
-    return accumulator.result().values
+    found = accumulator.result()
+    return found.values, found.bin_m
 
 
 def _discovered(p_value: Tensor) -> float:

@@ -19,9 +19,9 @@ import torch
 from entorhinal.analysis import RateMapAccumulator, decode_positions, path_error
 from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Result, choose_units
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units
 from entorhinal.families.model import Decoder, Model, PathIntegrator
-from entorhinal.families.world import Arena, Trajectories, World, load_recording
+from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["PathIntegration"]
 
@@ -37,17 +37,17 @@ class PathIntegration:
     def why_not(self, model: Model) -> str | None:
         return None if isinstance(model, PathIntegrator) else "reads position: it is not a path integrator"
 
-    def run(self, model: Model, *, seed: int, device: torch.device, progress: Progress) -> Result:
+    def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         plane = model.card.dimensions == 2
         arena = Arena.square(SIDE_M) if plane else Arena.line(SIDE_M)
         world = World(arena, device=str(device))
         walks = {"walk": world.walk(2 * TRIALS, MINUTE, seed=derive(seed, "path_integration"))}
         result = Result()
         if plane:
-            recording = load_recording("sargolini").to(device)
-            walks["recorded"] = _minutes(recording)
+            path = recording.load().to(device)
+            walks["recorded"] = _minutes(path)
             if isinstance(model, Decoder):
-                self._whole(model, recording, seed, result, progress)
+                self._whole(model, path, result, progress)
         for i, (name, walk) in enumerate(walks.items()):
             done = i * walk.steps
             self._score(model, walk, name, seed, result, lambda d, t, s=done: progress(s + d, len(walks) * t))  # type: ignore[misc]
@@ -56,21 +56,21 @@ class PathIntegration:
             result.add("recorded_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
         return result
 
-    def _whole(self, model: Model, recording: Trajectories, seed: int, result: Result, progress: Progress) -> None:
+    def _whole(self, model: Model, path: Trajectories, result: Result, progress: Progress) -> None:
         """The whole recording in one trial, read by the model's own decoder."""
-        decoded_m = follow(model, recording, choose=None, progress=progress).decoded_m
+        decoded_m = follow(model, path, choose=None, progress=progress).decoded_m
         assert decoded_m is not None
-        decoded_m = anchored(decoded_m, recording)
-        error = path_error(decoded_m, recording.position_m, recording.displacement_m)
+        decoded_m = anchored(decoded_m, path)
+        error = path_error(decoded_m, path.position_m, path.displacement_m)
         n = error.error_m.numel()
         result.add("whole_own_decoder_error_median_m", error.median_m, "m", "lower", n)
         result.add("whole_own_decoder_error_largest_m", error.error_m.max(), "m", "lower", n)
         result.add("whole_own_decoder_error_end_m", error.error_m[0, -1], "m", "lower", 1)
         result.add("whole_distance_m", error.distance_m[0, -1], "m", "none", 1)
-        every = slice(None, None, round(1 / recording.dt_s))
+        every = slice(None, None, round(1 / path.dt_s))
         result.arrays |= {
             "whole_decoded_m": decoded_m[0, every].float(),
-            "whole_position_m": recording.position_m[0, every].float(),
+            "whole_position_m": path.position_m[0, every].float(),
             "whole_error_m": error.error_m[0, every].float(),
             "whole_distance_m": error.distance_m[0, every].float(),
         }

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 import torch
@@ -10,11 +12,34 @@ from torch import Tensor
 from entorhinal.benchmarks.records import Direction, Metric
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.families.model import Model
+from entorhinal.families.world import Trajectories, load_recording
 
-__all__ = ["Progress", "Result", "Task", "choose_units", "in_arena"]
+__all__ = ["Progress", "Recording", "Result", "Task", "choose_units", "in_the_plane"]
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``: called as the run goes on."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The recorded path that tasks use: ``sargolini``, or an ``.npz`` file as `load_recording` reads it.
+
+    gaps: ``bridge`` or ``refuse`` them. Records of another recording are not comparable and carry its name.
+    """
+
+    source: str = "sargolini"
+    gaps: str = "bridge"
+
+    @property
+    def name(self) -> str:
+        """``sargolini``, or the file's name with its SHA-256."""
+        path = Path(self.source)
+        if self.source == "sargolini" or not path.is_file():
+            return self.source
+        return f"{path.name} {sha256(path.read_bytes()).hexdigest()[:12]}"
+
+    def load(self) -> Trajectories:
+        return load_recording(self.source, gaps=self.gaps)
 
 
 @dataclass
@@ -48,7 +73,7 @@ class Task(Protocol):
     def why_not(self, model: Model) -> str | None:
         """Why the task does not apply to the model; None if it does."""
 
-    def run(self, model: Model, *, seed: int, device: torch.device, progress: Progress) -> Result:
+    def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         """Score the model; every random number derives from ``seed``."""
 
 
@@ -60,8 +85,6 @@ def choose_units(total: int, at_most: int, seed: int) -> Tensor:
     return torch.randperm(total, generator=generator)[:at_most].sort().values
 
 
-def in_arena(model: Model, side_m: float) -> str | None:
-    """Why a model cannot be scored in a square of ``side_m``: it has one dimension, or a smaller table."""
-    if model.card.dimensions != 2:
-        return "one-dimensional model in a two-dimensional arena"
-    return None
+def in_the_plane(model: Model) -> str | None:
+    """Why a model cannot be scored in a box, if so."""
+    return None if model.card.dimensions == 2 else "one-dimensional model in a two-dimensional arena"

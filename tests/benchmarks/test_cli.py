@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,28 @@ def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...], message: str, 
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert lines[-1].startswith("error: ")
     assert message in lines[-1]
+
+
+def test_recordings_with_nan_are_refused_or_bridged(tmp_path) -> None:
+    time_s = np.arange(0, 130, 0.02)
+    position_m = 0.5 + 0.4 * np.stack((np.cos(time_s), np.sin(1.3 * time_s)), -1)
+    position_m[40:43] = np.nan
+    np.savez(tmp_path / "path.npz", t=time_s, pos=position_m)
+    words = (
+        "run",
+        "controls/ideal_grid",
+        "--tasks",
+        "gridness",
+        "--out",
+        tmp_path / "r",
+        "--set",
+        "units_per_module=2",
+    )
+    refused = entorhinal(*words, "--recording", tmp_path / "path.npz", code=2).stderr
+    assert "3 NaN samples" in refused
+    assert "--bridge-gaps" in refused
+    entorhinal(*words, "--recording", tmp_path / "path.npz", "--bridge-gaps", "--device", "cpu")
+    assert "no such file" in entorhinal(*words, "--recording", tmp_path / "none.npz", code=2).stderr
 
 
 def test_truncated_files_are_named(tmp_path) -> None:

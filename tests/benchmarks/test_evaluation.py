@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from entorhinal.benchmarks import evaluate, load_records
+from entorhinal.benchmarks import evaluate, leaderboard, load_records
 from entorhinal.benchmarks.evaluation import choose_device, prepare
 from entorhinal.benchmarks.tasks import TASKS, get_task, suite
 from entorhinal.benchmarks.tasks.path_integration import _minutes
+from entorhinal.benchmarks.tasks.task import Recording
 from entorhinal.families import make, save
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation
@@ -119,6 +121,38 @@ def test_a_run_that_raises_is_a_record(tmp_path) -> None:
     assert load_records(tmp_path) == [record]
     evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
     assert len(load_records(tmp_path)) == 2, "a failed run is tried again and leaves its own row"
+
+
+def test_a_silent_population_has_reasons_and_no_crash() -> None:
+    class Silent(Model):
+        Config = type(make("controls/ideal_grid").config)
+        card = make("controls/ideal_grid").card
+
+        def represent(self, trajectories, state=None, *, generator=None):
+            return Representation(torch.zeros(trajectories.batch, trajectories.steps, 5))
+
+    (record,) = evaluate(Silent.make(), ["gridness"], device="cpu")
+    assert record.status == "ok"
+    assert {m.name: m.reason for m in record.metrics if m.value is None}["grid_score_median"] == "no active units"
+
+
+def test_another_recording_is_named_and_not_ranked_beside_the_standard_one(tmp_path) -> None:
+    time_s = np.arange(0, 130, 0.02)
+    angle = time_s * 0.7
+    turn = 0.4 * np.stack((np.cos(angle) * np.cos(0.13 * angle), np.sin(1.3 * angle)), -1)
+    np.savez(tmp_path / "mine.npz", t=time_s, pos=turn + 0.5)
+    path = Recording(str(tmp_path / "mine.npz"), "refuse")
+    config = {"units_per_module": 4}
+    mine, standard = (
+        evaluate("controls/ideal_grid", ["gridness"], config=config, recording=r, out=tmp_path / "r", device="cpu")[0]
+        for r in (path, None)
+    )
+    assert mine.recording.startswith("mine.npz ")
+    assert standard.recording == "sargolini"
+    assert mine.run_id != standard.run_id
+    leaderboard([mine])
+    with pytest.raises(InputError, match="several recordings"):
+        leaderboard([mine, standard])
 
 
 def test_checkpoints_are_scored(tmp_path) -> None:

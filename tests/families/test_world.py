@@ -119,7 +119,7 @@ def test_gaps_are_refused_or_bridged_and_named() -> None:
     position_m = np.stack((time_s, time_s), -1)
     holed = position_m.copy()
     holed[4:6] = np.nan
-    with pytest.raises(InputError, match=r"1 gaps \(2 NaN samples\), the first at 0.3 s.*bridge"):
+    with pytest.raises(InputError, match=r"1 gaps \(2 NaN samples\), the first at 0.3 s.*--bridge-gaps"):
         recorded_trajectory(time_s, holed, extent_m=BOX)
     bridged = recorded_trajectory(time_s, holed, extent_m=BOX, gaps="bridge", dtype=torch.float64)
     whole = recorded_trajectory(time_s, position_m, extent_m=BOX, dtype=torch.float64)
