@@ -13,7 +13,7 @@ from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
 from entorhinal.families.model import Card, Config, Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["IdealGrid", "IdealGridConfig", "tabulate"]
+__all__ = ["IdealGrid", "IdealGridConfig"]
 
 
 class IdealGridConfig(Config):
@@ -93,11 +93,3 @@ class IdealGrid(Model):
     def rates_at(self, position_m: Tensor) -> Tensor:
         """The tuning itself: ``position_m (..., 2)`` -> rates ``(..., N)``."""
         return hexagonal_tuning(position_m, self.wave_rad_m.to(position_m), self.centre_m.to(position_m))
-
-
-def tabulate(grid: IdealGrid, extent_m: float, bin_m: float) -> Tensor:
-    """The grid's maps ``(N, H, W)`` at the centres of bins over a square of side ``extent_m``, rows along y."""
-    bins = round(extent_m / bin_m)
-    axis_m = extent_m * ((torch.arange(bins, dtype=torch.float64) + 0.5) / bins - 0.5)
-    y_m, x_m = torch.meshgrid(axis_m, axis_m, indexing="ij")
-    return grid.rates_at(torch.stack((x_m, y_m), -1)).movedim(-1, 0)
