@@ -357,8 +357,8 @@ def _draw_input(picture: Axes, curve: Axes) -> None:
     place = torch.stack(torch.meshgrid(along, along, indexing="xy"), -1)
     field = difference_of_gaussians_place_cells(place, torch.zeros(1, 2, dtype=torch.float64), SIGMA_BINS)[..., 0]
     picture.imshow(field.numpy(), origin="lower", cmap="RdBu_r", vmin=-1, vmax=1)
-    picture.plot((8, 28), (8, 8), color="black", lw=1.5)
-    picture.text(18, 11, "20 bins", ha="center", va="bottom")
+    picture.plot((12, 32), (8, 8), color="black", lw=1.5)
+    picture.text(22, 11, "20 bins", ha="center", va="bottom")
     picture.set_title("place input $r$")
     _bare(picture)
     k = np.linspace(0, 4, 400)
@@ -405,7 +405,7 @@ def _draw_widths(ax: Axes, data: Data) -> None:
         some = both[(both["waves"] == 3) == triangular]
         ax.plot(some["sigma_bins"], some["spacing_bins"], "o", mfc=face, mec=BLUE, mew=0.7, ms=3.5, label=label)
     ax.set(xlabel="σ$_1$ (bins)", ylabel="lattice spacing (bins)", xlim=(2, 11), ylim=(0, 90))
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(frameon=False, loc="lower right")
 
 
 def _draw_scales(ax: Axes, data: Data) -> None:

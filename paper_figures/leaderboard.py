@@ -17,8 +17,8 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 FIGURE = Figure(
     id="leaderboard",
     title="Leaderboard",
-    caption="All models on all tasks, from the shipped records. Colour ranks within a column, darker is better (grey: "
-    "no better direction, or empty). Models are grouped by what was put in and ranked only within a group.",
+    caption="All models on all tasks, from the shipped records. Colour ranks within a column and a group, darker is "
+    "better (grey: no better direction, or empty). Models are grouped by what was put in and ranked only within a group.",
     models=tuple(BUILT_IN),
     records=tuple((model, task) for model in BUILT_IN for task in dict.fromkeys(column.task for column in COLUMNS)),
 )
@@ -77,10 +77,9 @@ def draw(data: Data) -> Canvas:
     values = np.array([[row[column.heading] for column in COLUMNS] for _, row in frame.iterrows()], float)
     shade = np.full_like(values, math.nan)
     for j, column in enumerate(COLUMNS):
-        known = np.isfinite(values[:, j])
-        if column.better != "none" and known.sum() > 1:
-            rank = pd.Series(values[known, j]).rank(pct=True, ascending=column.better == "higher")
-            shade[known, j] = rank
+        if column.better != "none":
+            groups = frame.groupby("what was put in")[column.heading]
+            shade[:, j] = groups.rank(pct=True, ascending=column.better == "higher")
     text = [
         [
             f"{value:.{column.digits}f}" if math.isfinite(value) else "–"
