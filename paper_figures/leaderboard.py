@@ -18,7 +18,8 @@ FIGURE = Figure(
     id="leaderboard",
     title="Leaderboard",
     caption="All models on all tasks, from the shipped records. Colour ranks within a column and a group, darker is "
-    "better (grey: no better direction, or empty). Models are grouped by what was put in and ranked only within a group.",
+    "better (grey: no better direction, nothing to compare with, or empty). Models are grouped by what was put in and "
+    "ranked only within a group.",
     models=tuple(BUILT_IN),
     records=tuple((model, task) for model in BUILT_IN for task in dict.fromkeys(column.task for column in COLUMNS)),
 )
@@ -78,8 +79,9 @@ def draw(data: Data) -> Canvas:
     shade = np.full_like(values, math.nan)
     for j, column in enumerate(COLUMNS):
         if column.better != "none":
-            groups = frame.groupby("what was put in")[column.heading]
-            shade[:, j] = groups.rank(pct=True, ascending=column.better == "higher")
+            within = frame.groupby("what was put in")[column.heading]
+            rank = within.rank(pct=True, ascending=column.better == "higher")
+            shade[:, j] = rank.where(within.transform("count") > 1).to_numpy()
     text = [
         [
             f"{value:.{column.digits}f}" if math.isfinite(value) else "–"
