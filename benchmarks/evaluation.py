@@ -138,7 +138,10 @@ def _run(
         **provenance(),
     }
     arrays: dict[str, Tensor] = {}
-    if (reason := task.why_not(model)) is not None:
+    reason = task.why_not(model)
+    if reason is None and task.id.rpartition("-v")[0] not in card.tasks:
+        reason = "the model's card does not list this task"
+    if reason is not None:
         record = Record(status="not applicable", error=reason, **fields)
     else:
         begun = time.perf_counter()

@@ -44,8 +44,9 @@ def render(
             data = module.compute(report)
         with plt.style.context(STYLE):
             canvas = module.draw(data)
-            for suffix in ("pdf", "png"):
-                canvas.savefig(folder / f"{id}.{suffix}", metadata={"CreationDate": None} if suffix == "pdf" else None)
+            title, caption = module.FIGURE.title, module.FIGURE.caption
+            canvas.savefig(folder / f"{id}.pdf", metadata={"Title": title, "Subject": caption, "CreationDate": None})
+            canvas.savefig(folder / f"{id}.png", metadata={"Title": title, "Description": caption})
             plt.close(canvas)
         write_atomically(folder / f"{id}.csv", data.table.to_csv(index=False).encode())
         verdicts += [claim.judge(id, data) for claim in module.claims]

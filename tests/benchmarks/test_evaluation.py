@@ -108,6 +108,18 @@ def test_models_that_read_position_are_not_asked_to_integrate() -> None:
     assert (record.status, record.error) == ("not applicable", "reads position: it is not a path integrator")
 
 
+def test_tasks_that_the_card_does_not_list_are_not_run() -> None:
+    class Shy(Model):
+        Config = type(make("controls/ideal_grid").config)
+        card = make("controls/ideal_grid").card.model_copy(update={"tasks": ("gridness",)})
+
+        def represent(self, trajectories, state=None, *, generator=None):
+            raise AssertionError("was run")
+
+    (record,) = evaluate(Shy.make(), ["cost"], device="cpu")
+    assert (record.status, record.error) == ("not applicable", "the model's card does not list this task")
+
+
 def test_a_run_that_raises_is_a_record(tmp_path) -> None:
     class Broken(Model):
         Config = type(make("controls/ideal_grid").config)

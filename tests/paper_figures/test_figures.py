@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from entorhinal.benchmarks import load_records
 from entorhinal.benchmarks.records import SHIPPED
@@ -137,6 +138,8 @@ def test_rendering_keeps_the_claims_of_other_figures(tmp_path, monkeypatch) -> N
     rows = json.loads((tmp_path / "claims.json").read_text())
     assert set(rows[0]) == {"id", "figure", "statement", "paper", "ours", "verdict", "citation"}
     assert (tmp_path / "economy_ratio.csv").read_text().count("\n") > 10
+    caption = load_figure("economy_ratio").FIGURE.caption
+    assert Image.open(tmp_path / "economy_ratio.png").info["Description"] == caption
     (tmp_path / "claims.json").write_text("[")
     with pytest.raises(InputError, match="delete it and draw again"):
         read_claims(tmp_path)
