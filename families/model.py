@@ -5,6 +5,7 @@ fitted, decode, show its weights) it declares by having the methods of a protoco
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -15,10 +16,27 @@ from torch import Tensor
 from entorhinal.families.errors import InputError, unknown
 from entorhinal.families.world import Trajectories, World
 
-__all__ = ["Card", "Config", "Connected", "Decoder", "Fittable", "Model", "PathIntegrator", "Representation", "State"]
+__all__ = [
+    "Batch",
+    "Card",
+    "Config",
+    "Connected",
+    "Decoder",
+    "Fittable",
+    "Model",
+    "PathIntegrator",
+    "PopulationTrainable",
+    "Recipe",
+    "Representation",
+    "State",
+    "Trainable",
+]
 
 State = Any
 """A pytree (dicts, lists, tuples) of tensors, each leaf ``(B, ...)``."""
+
+Batch = Any
+"""A pytree of tensors: all that one evaluation of a loss needs, its random numbers included."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,30 @@ class Config(BaseModel):
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "config"
             raise InputError(f"{owner}: {field} = {first['input']!r}: {first['msg']}") from None
+
+
+class Recipe(Config):
+    """How a model is trained; the harness does it. One optimiser step averages ``accumulation`` batches.
+
+    lr, weight_decay, clip_norm and clip_value may differ between the networks of a population; nothing else may.
+    """
+
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    lr: float = Field(gt=0)
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch: int = Field(ge=1, description="trajectories in a batch; for the reader, as `training_data` makes them")
+    schedule: Literal["constant", "cosine", "plateau"] = Field("constant", description="of lr, after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="lr grows linearly over these")
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="lr shrinks to this fraction of itself ...")
+    plateau_patience_steps: int = Field(10_000, ge=1, description="... once the total has not fallen for so long")
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of a network's gradient")
+    clip_value: float | None = Field(None, gt=0, description="largest magnitude of each of its entries")
+    accumulation: int = Field(1, ge=1, description="batches averaged in one step")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or added to the gradient (the others)")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="of Adam and AdamW")
+    rms_decay: float = Field(0.99, ge=0, lt=1, description="of RMSProp")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of RMSProp and SGD")
+    eps: float = Field(1e-8, gt=0)
 
 
 class Card(BaseModel):
@@ -99,6 +141,8 @@ class Model(torch.nn.Module, ABC):
 
     Config: ClassVar[type[Config]]
     card: ClassVar[Card]
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Named sets of config values, such as ``tiny``."""
 
     def __init__(self, config: BaseModel | None = None) -> None:
         super().__init__()
@@ -108,6 +152,13 @@ class Model(torch.nn.Module, ABC):
     def make(cls, **values: Any) -> Self:
         """Build from config keywords; a wrong one raises `InputError` with the nearest right name."""
         return cls(cls.Config.parse(cls.card.id, values))
+
+    @classmethod
+    def preset(cls, name: str) -> dict[str, Any]:
+        """The config values of a preset; an unknown one raises `InputError` with the nearest right name."""
+        if name not in cls.presets:
+            raise unknown(f"preset of {cls.card.id}", name, cls.presets)
+        return dict(cls.presets[name])
 
     @abstractmethod
     def represent(
@@ -127,6 +178,42 @@ class PathIntegrator(Protocol):
 
     def initial_state(self, start_m: Tensor) -> State:
         """The state at ``start_m (B, D)``, a pytree with leaves ``(B, ...)``."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """Learns by gradient descent on its `loss`, which the harness does, for many networks side by side.
+
+    Numbers that differ between the networks of a population are 0-d buffers named as their config fields (a Python
+    float would silently be shared), or fields of the `Recipe`. A model may also have ``constrain(params) -> params``:
+    applied to the parameters (a dict by name) after each step, pure (clamps, unit norms).
+    """
+
+    def recipe(self) -> Recipe:
+        """Optimiser, rates, steps."""
+
+    def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
+        """Batches without end, on the device and in the dtype of ``world``; all of the same shapes.
+
+        Batch k is a function of ``seed`` and k alone, and the first one given is batch ``first``: a resumed run goes on
+        where it stopped.
+        """
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms by name, each 0-d, among them ``total``, which is minimised. Pure, and fit for `torch.func.vmap`."""
+
+
+@runtime_checkable
+class PopulationTrainable(Trainable, Protocol):
+    """Brings gradients of its own for S networks at once, faster than the harness's ``vmap(grad(loss))``."""
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Gradients of the total, by parameter, ``(S, ...)`` each, and the terms, ``(S,)`` each.
+
+        params: by name, ``(S, ...)``. buffers: 0-d ones as ``(S,)``, all others as they are (one for all networks).
+        """
 
 
 @runtime_checkable
