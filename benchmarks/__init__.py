@@ -1,4 +1,4 @@
-"""How are models scored, recorded and ranked?"""
+"""How are models trained, scored, recorded and ranked?"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from entorhinal.benchmarks.evaluation import evaluate
     from entorhinal.benchmarks.records import Record, load_records
     from entorhinal.benchmarks.tables import leaderboard
+    from entorhinal.benchmarks.training import train
     from entorhinal.families.world import World
 
 _LAZY = {
@@ -15,9 +16,10 @@ _LAZY = {
     "Record": "entorhinal.benchmarks.records",
     "load_records": "entorhinal.benchmarks.records",
     "leaderboard": "entorhinal.benchmarks.tables",
+    "train": "entorhinal.benchmarks.training",
 }
 
-__all__ = ["Record", "World", "evaluate", "leaderboard", "load_records"]
+__all__ = ["Record", "World", "evaluate", "leaderboard", "load_records", "train"]
 
 
 def __getattr__(name: str) -> Any:

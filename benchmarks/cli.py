@@ -32,6 +32,7 @@ _errors = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Config value, key=value; may be repeated.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products on a GPU: float32, tf32 or bf16.")]
 
 
 def main() -> None:
@@ -70,8 +71,11 @@ def _config(settings: list[str] | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; nothing but the finished line where that is no terminal."""
+def _bar(description: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; nothing but the finished line where that is no terminal.
+
+    It gives ``report(done, total, text="")``; the text stands at the end of the line.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
@@ -80,12 +84,13 @@ def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=_errors) as bar:
-        task = bar.add_task(description, total=1)
+        task = bar.add_task(description, total=1, text="")
 
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+        def report(done: int, total: int, text: str = "") -> None:
+            bar.update(task, completed=done, total=total, text=text)
 
         yield report
         bar.update(task, completed=bar.tasks[0].total)
@@ -141,7 +146,8 @@ def info(model: str, as_json: AsJson = False) -> None:
     cls = get_class(model)
     card, config = cls.card, cls.Config()
     if as_json:
-        _print_json({"card": card.model_dump(mode="json"), "config": config.model_dump(mode="json")})
+        shown = {"card": card.model_dump(mode="json"), "config": config.model_dump(mode="json")}
+        _print_json(shown | {"presets": cls.presets})
         return
     _console.print(f"[bold]{card.id}[/bold]  {card.title}")
     _console.print(
@@ -154,6 +160,10 @@ def info(model: str, as_json: AsJson = False) -> None:
     for key, value in config.model_dump(mode="json").items():
         table.add_row(key, str(value), card.provenance.get(key, ""))
     _console.print(table)
+    for name, values in cls.presets.items():
+        _console.print(
+            f"preset {name}: {', '.join(f'{key}={value}' for key, value in values.items())}", highlight=False
+        )
     print(card.citation)
 
 
@@ -173,6 +183,93 @@ def check(model: str, settings: Settings = None, as_json: AsJson = False) -> Non
             table.add_row(result.name, f"[{colour}]{result.outcome}[/{colour}]", _plain(result.message))
         _console.print(table)
     if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="The id of a model that can be trained.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: state, history, checkpoints.")],
+    preset: Annotated[str, typer.Option(help="Named config values; --set goes on top.")] = "",
+    settings: Settings = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many networks, side by side: seeds 0, 1, ...")] = 1,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, in place of the recipe's.")] = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the folder's run stopped.")] = False,
+    checkpoint_seconds: Annotated[float, typer.Option(help="How often the state is written.")] = 60.0,
+    half: Annotated[bool, typer.Option("--half", help="Write the checkpoints in float16.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train networks side by side; Ctrl-C stops, --resume goes on. One checkpoint a network."""
+    from entorhinal.benchmarks.training import Stopped
+    from entorhinal.benchmarks.training import train as train_networks
+    from entorhinal.families.registry import get_class
+
+    config = (get_class(model).preset(preset) if preset else {}) | _config(settings)
+    if steps is not None:
+        config["steps"] = steps
+    options: dict[str, Any] = {"device": device, "precision": precision, "resume": resume, "half": half}
+    try:
+        with _bar(f"{model} · {seeds} network{'s' * (seeds > 1)}") as report:
+            paths = train_networks(
+                model,
+                seeds=seeds,
+                config=config,
+                out=out,
+                checkpoint_seconds=checkpoint_seconds,
+                progress=report,
+                **options,
+            )
+    except Stopped as error:
+        _errors.print(f"[red]stopped:[/red] {_plain(error)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _errors.print(f"stopped; the same command with --resume goes on from the state in {out}")
+        raise typer.Exit(130) from None
+    if as_json:
+        _print_json([str(path) for path in paths])
+    for path in () if as_json else paths:
+        _console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    if len(paths) < seeds:
+        _errors.print(f"{seeds - len(paths)} of {seeds} networks stopped early: see {out}/*.stopped.json")
+        raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="What to vary, in TOML.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the sweep; by default the file's name under runs/.")
+    ] = None,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a grid, a random sample or a list of settings; what is there already is not run again."""
+    from entorhinal.benchmarks.sweep import Sweep, run_sweep
+
+    plan = Sweep.read(file)
+    folder = out or Path("runs") / file.stem
+    if dry_run:
+        groups = plan.populations(folder)
+        if as_json:
+            _print_json([[network.config for network in group] for group in groups])
+            return
+        done = len(plan.networks()) - sum(map(len, groups))
+        _console.print(f"{len(plan.networks())} networks, {done} there already in {folder}")
+        for i, group in enumerate(groups):
+            _console.print(f"population {i}: {len(group)} networks side by side")
+            for network in group:
+                _console.print(f"  {network.name}  {network.shown}", highlight=False, soft_wrap=True)
+        return
+    table = run_sweep(plan, folder, device=device, progress=_bar)
+    if as_json:
+        _print_json(json.loads(table.to_json(orient="records")))
+    else:
+        _console.print(table.to_string(index=False), highlight=False, soft_wrap=True)
+        _console.print(f"wrote {folder / 'sweep.csv'}")
+    if (table["status"] != "ok").any():
         raise typer.Exit(1)
 
 

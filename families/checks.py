@@ -10,9 +10,10 @@ fail. Shapes, finiteness, leaks, causality, chunks and random state admit no exc
 import copy
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,16 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Config, Fittable, Model, PathIntegrator, Representation, State
+from entorhinal.families.model import (
+    Config,
+    Fittable,
+    Model,
+    PathIntegrator,
+    Recipe,
+    Representation,
+    State,
+    Trainable,
+)
 from entorhinal.families.registry import get_class
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -292,6 +302,46 @@ def check_gradients(subject: _Subject) -> None:
         _require(gradient is None or torch.isfinite(gradient).all(), f"the gradient of {name} is not finite")
 
 
+def check_training(subject: _Subject) -> None:
+    """Batch k depends on seed and k alone; the loss is pure, has a total, and its gradients are finite."""
+    model = subject.model
+    if not isinstance(model, Trainable):
+        raise _NotApplicable("cannot be trained: no recipe(), training_data() and loss()")
+    _require(isinstance(model.recipe(), Recipe), "recipe() does not return a Recipe")
+    data = list(islice(model.training_data(subject.world, 5), 3))
+    for first, later in ((0, data), (2, data[2:])):
+        again = islice(model.training_data(subject.world, 5, first), len(later))
+        _require(all(map(_equal_leaves, later, again)), f"training_data(first={first}) gives other batches than before")
+    _require(not _equal_leaves(data[0], data[1]), "two batches are the same")
+    other = next(iter(model.training_data(subject.world, 6)))
+    _require(not _equal_leaves(data[0], other), "another seed gives the same batches")
+    before = copy.deepcopy((data[0], model.state_dict())), _global_generators()
+    terms = model.loss(data[0])
+    _require(isinstance(terms, Mapping) and "total" in terms, "loss() must return terms by name, 'total' among them")
+    for name, term in terms.items():
+        _require(isinstance(term, Tensor) and term.ndim == 0, f"the term {name!r} is not a 0-d tensor")
+        _require(torch.isfinite(term), f"the term {name!r} is not finite")
+    again = model.loss(data[0])
+    _require(
+        all(torch.equal(terms[name], again[name]) for name in terms), "the loss of one batch differs between calls"
+    )
+    _require(
+        before[1] == _global_generators(), "the loss moves a global generator; its random numbers are in the batch"
+    )
+    _require(_equal_leaves(before[0], (data[0], model.state_dict())), "the loss changes its batch or the model")
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(terms["total"], list(named.values()), allow_unused=True)
+    for name, gradient in zip(named, gradients, strict=True):
+        _require(gradient is not None, f"the total does not depend on {name}")
+        _require(gradient is None or torch.isfinite(gradient).all(), f"the gradient of {name} is not finite")
+
+
+def _equal_leaves(first: Any, second: Any) -> bool:
+    """Pytrees of tensors that are the same, bit for bit."""
+    ours, theirs = tree_leaves(first), tree_leaves(second)
+    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
+
+
 CHECKS: dict[str, Callable[[_Subject], None]] = {
     "config": check_config,
     "card": check_card,
@@ -308,6 +358,7 @@ CHECKS: dict[str, Callable[[_Subject], None]] = {
     "position_leak": check_position_leak,
     "heading_leak": check_heading_leak,
     "gradients": check_gradients,
+    "training": check_training,
 }
 """All checks by name, in the order in which they run."""
 

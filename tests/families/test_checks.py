@@ -9,7 +9,7 @@ from torch import Tensor
 
 from entorhinal.families import check_model, list_models
 from entorhinal.families.checks import CHECKS, STRICT, ModelCheckError
-from entorhinal.families.model import Card, Config, Model, Representation
+from entorhinal.families.model import Card, Config, Model, Recipe, Representation
 
 CITATION = "@article{cheat2026, title = {A cheat}, author = {Nobody, N.}, year = {2026}}"
 
@@ -128,7 +128,73 @@ def forgets_weights(self, paths, state, generator, honest):
     return Representation(honest.rates + self.secret, honest.state)
 
 
+class HonestTrainee(Honest):
+    """`Honest`, and learns to keep its promise."""
+
+    def recipe(self):
+        return Recipe(lr=1e-3, steps=3, batch=4)
+
+    def training_data(self, world, seed, first=0):
+        while True:
+            generator = torch.Generator().manual_seed(seed + first)
+            yield {"x": torch.randn(4, 2, generator=generator)}
+            first += 1
+
+    def loss(self, batch):
+        total = torch.tanh(batch["x"] @ self.weights).square().mean()
+        return {"total": total, "half": total / 2}
+
+
+class ForgetsWhereItWas(HonestTrainee):
+    def training_data(self, world, seed, first=0):
+        return super().training_data(world, seed)
+
+
+class SameBatches(HonestTrainee):
+    def training_data(self, world, seed, first=0):
+        while True:
+            yield {"x": torch.ones(4, 2) * seed}
+
+
+class DrawsInItsLoss(HonestTrainee):
+    def loss(self, batch):
+        return super().loss(batch | {"x": batch["x"] + torch.randn(4, 2)})
+
+
+class ChangesItsBatch(HonestTrainee):
+    def loss(self, batch):
+        terms = super().loss(batch)
+        batch["x"].mul_(1.0).add_(0.5)
+        return terms
+
+
+class WithoutTotal(HonestTrainee):
+    def loss(self, batch):
+        return {"loss": super().loss(batch)["total"]}
+
+
+class OneTermForEachTrial(HonestTrainee):
+    def loss(self, batch):
+        return super().loss(batch) | {"each": batch["x"].sum(1)}
+
+
+class InfiniteSlope(HonestTrainee):
+    def loss(self, batch):
+        terms = super().loss(batch)
+        return terms | {"total": terms["total"] + (self.weights - self.weights.detach()).norm()
+                        + (self.weights - self.weights.detach()).abs().sqrt().sum()}  # fmt: skip
+
+
 CHEATS = {
+    "training": [
+        ForgetsWhereItWas,
+        SameBatches,
+        DrawsInItsLoss,
+        ChangesItsBatch,
+        WithoutTotal,
+        OneTermForEachTrial,
+        InfiniteSlope,
+    ],
     "position_leak": [cheat(position_leak)],
     "heading_leak": [cheat(heading_leak), cheat(lambda *a: a[-1], reads_heading=True)],
     "causality": [cheat(non_causal)],
@@ -160,7 +226,8 @@ def outcomes(model: type[Model]) -> dict[str, str]:
 
 
 def test_the_honest_model_passes() -> None:
-    assert set(outcomes(Honest).values()) == {"passed"}
+    assert set(outcomes(HonestTrainee).values()) == {"passed"}
+    assert outcomes(Honest) == outcomes(HonestTrainee) | {"training": "not applicable"}
 
 
 @pytest.mark.parametrize(("name", "index"), [(name, i) for name, cheats in CHEATS.items() for i in range(len(cheats))])

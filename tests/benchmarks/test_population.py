@@ -1,0 +1,114 @@
+"""Networks side by side are what they are alone; what they cannot differ in is refused."""
+
+import pytest
+import torch
+
+from entorhinal.benchmarks import population as module
+from entorhinal.benchmarks.population import Population, may_differ, recipe_of
+from entorhinal.benchmarks.training import train
+from entorhinal.families import load
+from entorhinal.families.errors import InputError
+from entorhinal.families.world import Arena, World
+
+SETTINGS = (
+    {"target": 0.5, "penalty": 0.01, "lr": 1e-2, "clip_norm": 0.3, "weight_decay": 0.0},
+    {"target": -0.2, "penalty": 0.1, "lr": 3e-3, "clip_norm": 0.05, "weight_decay": 0.1},
+    {"target": 0.9, "penalty": 0.0, "lr": 2e-2, "clip_norm": None, "weight_decay": 0.01},
+)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_three_members_equal_themselves_trained_alone(follower, tmp_path, optimizer, monkeypatch) -> None:
+    import entorhinal.families.checkpoint as checkpoint
+
+    monkeypatch.setattr(checkpoint, "get_class", lambda id: follower)
+    shared = {"optimizer": optimizer, "schedule": "cosine", "warmup_steps": 5}
+    exact: list[torch.Tensor] = []
+    original = Population.member
+    monkeypatch.setattr(
+        Population, "member", lambda self, k: (exact.append(self.flat[k].clone()), original(self, k))[1]
+    )
+    configs = [setting | shared | {"seed": k} for k, setting in enumerate(SETTINGS)]
+    together = train(follower, seeds=[0], config=configs, out=tmp_path / "all", dtype=torch.float64)
+    for k, config in enumerate(configs):
+        (alone,) = train(follower, seeds=[0], config=config, out=tmp_path / f"{k}", dtype=torch.float64)
+        torch.testing.assert_close(exact[k], exact[-1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(load(together[k]).weight, load(alone).weight)
+    assert not torch.allclose(exact[0], exact[1])
+
+
+def test_gradients_are_those_of_autograd(follower) -> None:
+    members = [follower.make(target=t, seed=s) for t, s in ((0.5, 0), (0.1, 1))]
+    batch = next(members[0].training_data(World(Arena.square(1.0), dtype=torch.float64), 0))
+    population = Population(members, device=torch.device("cpu"), dtype=torch.float64)
+    terms = population.accumulate([batch])
+    for k in range(2):
+        alone = population.member(k).double()
+        loss = alone.loss(batch)
+        loss["total"].backward()
+        assert float(terms["total"][k]) == pytest.approx(float(loss["total"].detach()), rel=1e-6)
+        gradient = population.layout.views(population.gradient)["weight"][k]
+        torch.testing.assert_close(gradient, alone.weight.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_accumulation_is_the_mean_over_batches(follower) -> None:
+    population = Population([follower.make()], device=torch.device("cpu"), dtype=torch.float64)
+    data = follower.make().training_data(World(Arena.square(1.0), dtype=torch.float64), 0)
+    first, second = next(data), next(data)
+    gradients = []
+    for batches in ([first], [second], [first, second]):
+        population.accumulate(batches)
+        gradients.append(population.gradient.clone())
+    torch.testing.assert_close(gradients[2], (gradients[0] + gradients[1]) / 2)
+
+
+def test_what_may_differ_is_read_off_the_model(follower) -> None:
+    assert may_differ(follower.make()) == {"target", "penalty", "lr", "weight_decay", "clip_norm", "clip_value", "seed"}
+
+
+@pytest.mark.parametrize(("field", "values"), [("units", (6, 7)), ("batch", (5, 6)), ("optimizer", ("adam", "sgd"))])
+def test_members_that_differ_in_what_they_must_share_are_refused(follower, field, values) -> None:
+    with pytest.raises(InputError, match=rf"{field} is .* may differ in .*lr.*target"):
+        Population([follower.make(**{field: value}) for value in values], device=torch.device("cpu"))
+
+
+def test_a_population_too_large_says_the_largest_that_fits(follower, tmp_path, monkeypatch) -> None:
+    cpu = torch.device("cpu")
+    members = [follower.make(seed=k) for k in range(50)]
+    batch = next(members[0].training_data(World(Arena.square(1.0)), 0))
+    one, two, many = (module.step_bytes(members[:n], batch, device=cpu, dtype=torch.float32) for n in (1, 2, 50))
+    assert many == pytest.approx(one + 49 * (two - one), rel=0.1)
+    monkeypatch.setattr(module, "available_bytes", lambda device: one + 9 * (two - one))
+    with pytest.raises(InputError, match=r"50 networks need .* the largest population that fits has 10"):
+        train(follower, seeds=50, out=tmp_path / "run")
+    assert len(train(follower, seeds=10, config={"steps": 2}, out=tmp_path / "fits")) == 10
+
+
+def test_a_recipe_without_steps_is_refused(follower, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"recipe: steps = 0"):
+        train(follower, config={"steps": 0}, out=tmp_path)
+
+    class Forgetful(follower):
+        def recipe(self):
+            return type(follower.make().recipe())(lr=1.0, batch=1)
+
+    with pytest.raises(InputError, match=r"recipe: steps = .*Field required"):
+        recipe_of(Forgetful.make())
+
+
+def test_constraints_hold_after_every_step(follower, tmp_path) -> None:
+    class Clamped(follower):
+        def constrain(self, params):
+            return params | {"weight": params["weight"].clamp(-0.1, 0.1)}
+
+    seen = []
+
+    class Watched(Clamped):
+        def loss(self, batch):
+            return super().loss(batch)
+
+    population = Population([Watched.make(seed=k) for k in range(3)], device=torch.device("cpu"))
+    population.constrain()
+    seen.append(population.params["weight"].abs().max())
+    assert float(seen[0]) <= 0.1 + 1e-6
+    assert float(population.params["bias"].abs().max()) == 0
