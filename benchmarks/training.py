@@ -166,6 +166,7 @@ def train(
             return folder.finished()
         with _matmul_precision(precision):
             run = _Run(members, world, data_seed, dtype, where, folder)
+            folder.begin(request)
             run.go(checkpoint_seconds, checkpoint_steps, progress or (lambda done, total, text="": None))
             return run.finish(request, half)
 
@@ -217,14 +218,13 @@ class _Folder:
             yield
 
     def claim(self, request: _Request, resume: bool) -> bool:
-        """Make the folder this run's, or check that it already is; True if the run is finished."""
+        """Check that the folder is free or this run's; True if the run is finished."""
         if not self.run.exists():
             others = [path.name for path in self.root.iterdir() if path.name != ".lock" and path.suffix != ".tmp"]
             if others:
                 raise InputError(
                     f"train: {str(self.root)!r} holds other files ({sorted(others)[0]}, ...); give a folder of its own"
                 )
-            write_atomically(self.run, json.dumps(request.description(), indent=1).encode())
             return False
         if not resume:
             raise InputError(
@@ -240,6 +240,11 @@ class _Folder:
         if wrong:
             raise InputError(f"train: {str(self.root)!r} holds another run: {wrong}; give another folder")
         return bool(self.finished() or self.stopped()) and not self.state.exists()
+
+    def begin(self, request: _Request) -> None:
+        """Make the folder this run's; only once nothing is left that could be refused."""
+        if not self.run.exists():
+            write_atomically(self.run, json.dumps(request.description(), indent=1).encode())
 
     def finished(self) -> list[Path]:
         paths = [self.root / f"{name}.safetensors" for name in self.names]
@@ -312,6 +317,8 @@ class _Run:
         seed = derive(data_seed, "training data")
         self.data = lambda begin: first.training_data(world, seed, begin)
         probe = next(self.data(0))
+        for other in {config_hash(m.card.id, m.config.model_dump(mode="json")): m for m in members[1:]}.values():
+            next(iter(other.training_data(world, seed)))  # type: ignore[operator]  # refuses what it cannot learn from
         check_memory(members, probe, device=device, dtype=dtype)
         self.population = Population(members, device=device, dtype=dtype)
         self.optimizer = Optimizer(self.recipes, self.population.flat)

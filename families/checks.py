@@ -321,9 +321,9 @@ def check_training(subject: _Subject) -> None:
     for name, term in terms.items():
         _require(isinstance(term, Tensor) and term.ndim == 0, f"the term {name!r} is not a 0-d tensor")
         _require(torch.isfinite(term), f"the term {name!r} is not finite")
-    again = model.loss(data[0])
+    twice = model.loss(data[0])
     _require(
-        all(torch.equal(terms[name], again[name]) for name in terms), "the loss of one batch differs between calls"
+        all(torch.equal(terms[name], twice[name]) for name in terms), "the loss of one batch differs between calls"
     )
     _require(
         before[1] == _global_generators(), "the loss moves a global generator; its random numbers are in the batch"

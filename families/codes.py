@@ -8,11 +8,13 @@ from torch.nn.functional import grid_sample
 
 __all__ = [
     "difference_of_gaussians_place_cells",
+    "difference_of_softmaxes_place_cells",
     "gaussian_place_cells",
     "head_direction_cells",
     "hexagonal_tuning",
     "hexagonal_waves",
     "interpolate_maps",
+    "softmax_place_cells",
     "square_distance",
 ]
 
@@ -48,6 +50,30 @@ def difference_of_gaussians_place_cells(
     weight = surround_ratio ** -position_m.shape[-1]
     centre, surround = torch.exp(-square / (2 * width_m**2)), torch.exp(-square / (2 * (surround_ratio * width_m) ** 2))
     return (centre - weight * surround) / (1 - weight)
+
+
+def softmax_place_cells(position_m: Tensor, centre_m: Tensor, width_m: float | Tensor) -> Tensor:
+    """Gaussian fields normalised over the cells: ``(..., D)``, ``(N, D)``, width a number or 0-d -> ``(..., N)``.
+
+    p_i = softmax_i(−|x − c_i|²/2σ²), positive and of sum 1 over the cells (Banino et al. 2018; Sorscher et al. 2019).
+    """
+    return torch.softmax(square_distance(position_m, centre_m) / (-2 * width_m**2), -1)
+
+
+def difference_of_softmaxes_place_cells(
+    position_m: Tensor, centre_m: Tensor, width_m: float | Tensor, surround_variance_ratio: float | Tensor = 2.0
+) -> Tensor:
+    """Fields with a surround, as probabilities: ``(..., D)``, ``(N, D)``, others numbers or 0-d -> ``(..., N)``.
+
+    δ_i = softmax_i(−|x − c_i|²/2σ²) − softmax_i(−|x − c_i|²/2sσ²), then p_i = (δ_i − min δ)/Σ_j (δ_j − min δ), with s
+    the ratio of the two variances, not widths (Sorscher et al. 2019; the name is of Schaeffer et al. 2022). The shift
+    puts the cells in the surround at 0 and all far ones above it. So far from all centres that the two softmaxes are
+    one, p is uniform.
+    """
+    drive = square_distance(position_m, centre_m) / (-2 * width_m**2)
+    difference = torch.softmax(drive, -1) - torch.softmax(drive / surround_variance_ratio, -1)
+    shifted = difference - difference.amin(-1, keepdim=True) + torch.finfo(drive.dtype).tiny
+    return shifted / shifted.sum(-1, keepdim=True)
 
 
 def head_direction_cells(heading_rad: Tensor, preferred_rad: Tensor, concentration: float) -> Tensor:

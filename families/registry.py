@@ -27,6 +27,8 @@ BUILT_IN = {
     "coding_theory/residue-v1": "entorhinal.families.coding_theory.residue:Residue",
     "continuous_attractor/burak_fiete-v1": "entorhinal.families.continuous_attractor.burak_fiete:BurakFiete",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
+    "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
+    "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
     "controls/ideal_grid-v1": "entorhinal.families.controls.ideal_grid:IdealGrid",
     "controls/lowpass_noise-v1": "entorhinal.families.controls.lowpass_noise:LowpassNoise",
     "controls/place_cells-v1": "entorhinal.families.controls.place_cells:PlaceCells",

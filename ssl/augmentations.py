@@ -11,6 +11,8 @@ from entorhinal.families.errors import InputError
 
 __all__ = ["check_pairs", "permutations", "permuted_positions"]
 
+_SAME_PLACE_M = 1e-6  # sums of the same velocities in other orders differ by rounding
+
 
 def permutations(batches: int, trajectories: int, steps: int, *, generator: torch.Generator) -> Tensor:
     """Random orders of ``steps`` velocities: int64 ``(batches, trajectories, steps)``, each row a permutation."""
@@ -26,22 +28,20 @@ def permuted_positions(velocity_m: Tensor, order: Tensor) -> Tensor:
 def check_pairs(position_m: Tensor, near_m: float) -> None:
     """Raise `InputError` unless trajectories ``(B, T, 2)`` have pairs nearer and pairs farther than ``near_m``.
 
-    The last states of all permutations coincide and do not count: without any other near pair nothing is learned.
-    At most 1,024 states are looked at.
+    Pairs at one place, where permutations meet, do not count. At most 1,024 states are looked at.
     """
-    inner = position_m[:, :-1].flatten(0, 1)
-    inner = inner[:: -(-len(inner) // 1024)]
-    distance_m = torch.cdist(inner, inner)
-    different = ~torch.eye(len(inner), dtype=torch.bool, device=inner.device)
-    near = (distance_m < near_m)[different]
-    if near.numel() and near.all():
+    states = position_m.flatten(0, 1)
+    states = states[:: -(-len(states) // 1024)]
+    distance_m = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
+    distance_m = distance_m[distance_m > _SAME_PLACE_M]
+    near = distance_m < near_m
+    if near.all():
         raise InputError(
             f"training data: near_m={near_m:g} makes every pair near (the farthest are {float(distance_m.max()):.3g} m "
             "apart); take a smaller near_m, or larger steps (max_step_m)"
         )
     if not near.any():
-        closest = distance_m[different].min() if near.numel() else float("nan")
         raise InputError(
-            f"training data: near_m={near_m:g} makes every pair far (the closest are {float(closest):.3g} m apart); "
-            "take a larger near_m, or smaller steps (max_step_m)"
+            f"training data: near_m={near_m:g} makes every pair far (the closest are {float(distance_m.min()):.3g} m "
+            "apart); take a larger near_m, or smaller steps (max_step_m)"
         )

@@ -133,3 +133,58 @@ def test_truncated_files_are_named(tmp_path) -> None:
     (record,) = tmp_path.glob("*.json")
     record.write_text(record.read_text()[:100])
     assert record.name in entorhinal("table", tmp_path, code=2).stderr
+
+
+SMALL_SIC = [
+    word for key, value in {"units": 6, "hidden": 4, "steps_per_trajectory": 5, "trajectories": 3}.items()
+    for word in ("--set", f"{key}={value}")
+]  # fmt: skip
+
+
+def test_train_then_run_then_table(tmp_path) -> None:
+    out = tmp_path / "run"
+    done = entorhinal("train", "ssl/sic", *SMALL_SIC, "--steps", 20, "--seeds", 2, "--out", out, "--half")
+    assert "seed0.safetensors" in done.stdout
+    assert "total" in done.stderr
+    assert len((out / "history.csv").read_text().splitlines()) == 41
+    refused = entorhinal("train", "ssl/sic", *SMALL_SIC, "--steps", 20, "--seeds", 2, "--out", out, "--half", code=2)
+    assert "--resume" in refused.stderr
+    again = entorhinal(
+        "train", "ssl/sic", *SMALL_SIC, "--steps", 20, "--seeds", 2, "--out", out, "--half", "--resume", "--json"
+    )
+    checkpoint = json.loads(again.stdout)[1]
+    entorhinal("run", checkpoint, "--tasks", "cost", "--out", tmp_path / "records")
+    board = entorhinal("table", tmp_path / "records", "--format", "csv").stdout
+    assert "ssl/sic-v1" in board
+    assert "pairs" in board
+
+
+def test_train_refuses_bad_input(tmp_path) -> None:
+    for words, message in (
+        (("--set", "trajectories=1"), "trajectories = 1"),
+        (("--set", "steps_per_trajectory=1"), "steps_per_trajectory = 1"),
+        (("--set", "separation_width=0"), "separation_width = 0"),
+        (("--set", "near_m=50"), "makes every pair near"),
+        (("--set", "near_m=1e-9"), "makes every pair far"),
+        (("--steps", 0), "steps = 0"),
+        (("--preset", "tinny"), "did you mean 'tiny'"),
+        (("--precision", "float8"), "precision is 'float8'"),
+    ):
+        out = tmp_path / "out"
+        assert message in entorhinal("train", "ssl/sic", *SMALL_SIC, *words, "--out", out, code=2).stderr
+        assert not list(out.glob("*.safetensors"))
+    assert "cannot be trained" in entorhinal("train", "controls/ideal_grid", "--out", tmp_path / "b", code=2).stderr
+
+
+def test_sweep_says_what_it_would_run_and_runs_it(tmp_path) -> None:
+    (tmp_path / "lr.toml").write_text(
+        'model = "ssl/sic"\n[set]\nunits = 6\nhidden = 4\nsteps_per_trajectory = 5\ntrajectories = 3\nsteps = 3\n'
+        "[grid]\nlr = [1e-3, 1e-4]\n"
+    )
+    out = tmp_path / "out"
+    dry = entorhinal("sweep", tmp_path / "lr.toml", "--out", out, "--dry-run").stdout
+    assert "2 networks, 0 there already" in dry
+    assert "lr=0.001 seed=0" in dry
+    assert not out.exists()
+    assert "sweep.csv" in entorhinal("sweep", tmp_path / "lr.toml", "--out", out).stdout
+    assert "2 networks, 2 there already" in entorhinal("sweep", tmp_path / "lr.toml", "--out", out, "--dry-run").stdout

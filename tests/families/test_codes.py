@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,63 @@ def test_difference_of_gaussians_has_peak_one_and_no_mean(dimensions: int) -> No
     assert rates.max().item() == pytest.approx(1)
     assert abs(rates.mean().item()) < 1e-6
     assert rates.min() < 0
+
+
+def naive_softmax(at: list[float], centres: np.ndarray, variance: float) -> np.ndarray:
+    weights = [math.exp(-((at[0] - x) ** 2 + (at[1] - y) ** 2) / (2 * variance)) for x, y in centres]
+    return np.array(weights) / sum(weights)
+
+
+def scattered(cells: int = 40, batch: tuple[int, ...] = (3, 5)) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    at, centre = (2.2 * (torch.rand(*shape, 2, generator=generator).double() - 0.5) for shape in (batch, (cells,)))
+    return at, centre
+
+
+@pytest.mark.parametrize("width", [0.12, torch.tensor(0.12, dtype=torch.float64)])
+def test_softmax_codes_are_their_sums_written_out(width: float | torch.Tensor) -> None:
+    at, centre = scattered()
+    single = codes.softmax_place_cells(at, centre, width)
+    double = codes.difference_of_softmaxes_place_cells(at, centre, width, 2.5)
+    for index in np.ndindex(3, 5):
+        point = at[index].tolist()
+        narrow = naive_softmax(point, centre.numpy(), 0.12**2)
+        difference = narrow - naive_softmax(point, centre.numpy(), 2.5 * 0.12**2)
+        shifted = difference + abs(difference.min())
+        np.testing.assert_allclose(single[index], narrow, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(double[index], shifted / shifted.sum(), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softmax_codes_are_probabilities_that_move_with_the_world(dtype: torch.dtype) -> None:
+    at, centre = (tensor.to(dtype) for tensor in scattered(200))
+    shift = torch.tensor([0.7, -1.3], dtype=dtype)
+    for code in (codes.softmax_place_cells, codes.difference_of_softmaxes_place_cells):
+        rates = code(at, centre, 0.12)
+        assert rates.shape == (3, 5, 200)
+        assert rates.dtype == dtype
+        assert rates.min() >= 0
+        torch.testing.assert_close(rates.sum(-1), torch.ones(3, 5, dtype=dtype))
+        torch.testing.assert_close(code(at + shift, centre + shift, 0.12), rates, atol=1e-5, rtol=1e-3)
+
+
+def test_difference_of_softmaxes_has_a_surround() -> None:
+    axis = torch.linspace(-1.1, 1.1, 45, dtype=torch.float64)
+    centre = torch.cartesian_prod(axis, axis)
+    rates = codes.difference_of_softmaxes_place_cells(torch.zeros(1, 2).double(), centre, 0.12, 2.0)[0]
+    distance = centre.norm(dim=1)
+    assert distance[rates.argmax()] < 1e-9
+    # on the open plane δ is least where exp(−r²/2σ²) = exp(−r²/2sσ²)/s², at r² = 4 s ln s/(s − 1) σ²
+    trough = 0.12 * math.sqrt(4 * 2 * math.log(2))
+    assert distance[rates.argmin()].item() == pytest.approx(trough, abs=0.05)
+    assert rates[distance > 0.9].min() > 0
+
+
+def test_difference_of_softmaxes_is_finite_far_from_all_centres() -> None:
+    _, centre = scattered(16)
+    rates = codes.difference_of_softmaxes_place_cells(torch.tensor([[30.0, 40.0]]), centre.float(), 0.05)
+    torch.testing.assert_close(rates.sum(-1), torch.ones(1))
+    assert (rates >= 0).all()
 
 
 def test_hexagonal_tuning_repeats_at_the_lattice_and_nowhere_nearer() -> None:
