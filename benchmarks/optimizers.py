@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from entorhinal.families.model import Recipe
+from entorhinal.ssl.kernels import adam_step_
 
 __all__ = ["Layout", "Optimizer", "rate_multipliers"]
 
@@ -55,18 +56,16 @@ class Optimizer:
     def __init__(self, recipes: Sequence[Recipe], flat: Tensor) -> None:
         self.recipe, self.flat = recipes[0], flat
 
-        def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, dtype=flat.dtype, device=flat.device)[:, None]
+        def each(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=flat.dtype, device=flat.device)
 
-        self.lr = column([r.lr for r in recipes])
-        self.weight_decay = column([r.weight_decay for r in recipes])
-        self.clip_norm = column([r.clip_norm or math.inf for r in recipes])
-        self.clip_value = column([r.clip_value or math.inf for r in recipes])
-        self.clips_norm = any(r.clip_norm for r in recipes)
+        self.lr = each([r.lr for r in recipes])
+        self.weight_decay = each([r.weight_decay for r in recipes])
+        self.clip_norm = each([r.clip_norm or math.inf for r in recipes])
+        self.clip_value = each([r.clip_value or math.inf for r in recipes])
         self.clips_value = any(r.clip_value for r in recipes)
-        self.decays = any(r.weight_decay for r in recipes)
         self.multiplier = rate_multipliers(self.recipe).to(flat)
-        self.step_count = torch.zeros(1, dtype=torch.long, device=flat.device)
+        self.step_count = torch.zeros((), dtype=torch.long, device=flat.device)
         self.plateau_scale = torch.ones_like(self.lr)
         moments = {"adam": 2, "adamw": 2, "rmsprop": 1 + (self.recipe.momentum > 0), "sgd": self.recipe.momentum > 0}
         self.moments = [torch.zeros_like(flat) for _ in range(moments[self.recipe.optimizer])]
@@ -76,41 +75,42 @@ class Optimizer:
         moments = {f"moment{i}": moment for i, moment in enumerate(self.moments)}
         return {"step_count": self.step_count, "plateau_scale": self.plateau_scale, **moments}
 
-    def clipped(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient ``(S, P)`` after clipping by value, then by norm; and its norm ``(S,)`` between the two."""
+    def clip_(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Clip ``gradient (S, P)`` by value, in place; what clipping by norm then multiplies it by, and that norm."""
         if self.clips_value:
-            gradient = gradient.clamp(-self.clip_value, self.clip_value)
-        norm = gradient.norm(dim=1)
-        if self.clips_norm:
-            gradient = gradient * (self.clip_norm / (norm[:, None] + 1e-6)).clamp_max(1)
-        return gradient, norm
+            gradient.clamp_(-self.clip_value[:, None], self.clip_value[:, None])
+        norm = torch.linalg.vector_norm(gradient, dim=1)
+        return (self.clip_norm / (norm + 1e-6)).clamp_max(1), norm
 
     @torch.no_grad()
-    def step(self, gradient: Tensor, alive: Tensor) -> None:
-        """One step along ``gradient (S, P)``, clipped already. Networks that are not ``alive (S,)`` keep every bit."""
+    def step(self, gradient: Tensor, scale: Tensor) -> None:
+        """One step along ``scale (S,)`` times ``gradient (S, P)``. A network of scale 0 keeps every bit."""
         r, flat = self.recipe, self.flat
-        alive = alive[:, None]
-        gradient = torch.where(alive, gradient, 0)
-        rate = self.lr * self.plateau_scale * self.multiplier[self.step_count.clamp_max(r.steps - 1)] * alive
-        self.step_count += 1
-        if self.decays and r.optimizer == "adamw":
-            flat.mul_(1 - rate * self.weight_decay)
-        elif self.decays:
-            gradient = torch.where(alive, gradient + self.weight_decay * flat, 0)
+        now = self.step_count.clamp_max(r.steps - 1).view(1)
+        rate = self.lr * self.plateau_scale * self.multiplier.index_select(0, now)
         if r.optimizer in ("adam", "adamw"):
             first, second = self.moments
-            first.lerp_(gradient, 1 - r.betas[0])
-            second.mul_(r.betas[1]).addcmul_(gradient, gradient, value=1 - r.betas[1])
-            done = self.step_count.double()
-            unbias_first = (1 - r.betas[0] ** done).to(flat.dtype)
-            unbias_second = (1 - r.betas[1] ** done).sqrt().to(flat.dtype)
-            update = first / (second.sqrt() / unbias_second).add_(r.eps) / unbias_first
-        elif r.optimizer == "rmsprop":
+            adam_step_(
+                flat,
+                gradient,
+                first,
+                second,
+                self.step_count,
+                lr=rate,
+                weight_decay=self.weight_decay,
+                gradient_scale=scale,
+                betas=r.betas,
+                eps=r.eps,
+                decoupled=r.optimizer == "adamw",
+            )
+            return
+        self.step_count += 1
+        moves = (scale != 0)[:, None]
+        gradient = torch.where(moves, scale[:, None] * gradient + self.weight_decay[:, None] * flat, 0)
+        if r.optimizer == "rmsprop":
             square = self.moments[0]
             square.mul_(r.rms_decay).addcmul_(gradient, gradient, value=1 - r.rms_decay)
-            update = gradient / square.sqrt().add_(r.eps)
-            if r.momentum:
-                update = self.moments[1].mul_(r.momentum).add_(update)
-        else:
-            update = self.moments[0].mul_(r.momentum).add_(gradient) if r.momentum else gradient
-        flat.sub_(torch.where(alive, rate * update, 0))
+            gradient = gradient / square.sqrt().add_(r.eps)
+        if r.momentum:
+            gradient = self.moments[-1].mul_(r.momentum).add_(gradient)
+        flat.sub_(torch.where(moves, rate[:, None] * gradient, 0))

@@ -189,8 +189,8 @@ def step_bytes(members: Sequence[Model], batch: Batch, *, device: torch.device, 
         population = Population(members, device=device, dtype=dtype)
         optimizer = Optimizer([recipe_of(member) for member in members], population.flat)
         population.accumulate([batch])
-        clipped, _ = optimizer.clipped(population.gradient)
-        optimizer.step(clipped, torch.ones(len(members), dtype=torch.bool, device=device))
+        scale, _ = optimizer.clip_(population.gradient)
+        optimizer.step(population.gradient, scale)
     return count.peak
 
 

@@ -196,18 +196,18 @@ def run_sweep(
     for i, group in enumerate(groups):
         key = sha256("".join(network.name for network in group).encode()).hexdigest()[:12]
         run = folder / "running" / key
-        with progress(f"population {i + 1} of {len(groups)} · {len(group)} networks") as report:
-            with suppress(Stopped):  # then every network has its .stopped files
-                train(
-                    plan.model,
-                    seeds=[0],
-                    config=[network.config for network in group],
-                    out=run,
-                    device=device,
-                    precision=plan.precision,
-                    data_seed=plan.data_seed,
-                    progress=report,
-                )
+        description = f"population {i + 1} of {len(groups)} · {len(group)} networks"
+        with progress(description) as report, suppress(Stopped):  # stopped: every network has its .stopped files
+            train(
+                plan.model,
+                seeds=[0],
+                config=[network.config for network in group],
+                out=run,
+                device=device,
+                precision=plan.precision,
+                data_seed=plan.data_seed,
+                progress=report,
+            )
         members = network_names([get_class(plan.model).make(**network.config) for network in group])
         networks.mkdir(parents=True, exist_ok=True)
         (run / "history.csv").replace(networks / f"{key}.history.csv")

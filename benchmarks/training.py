@@ -348,14 +348,14 @@ class _Run:
         """One optimiser step of every network that is alive; touches tensors on the device only."""
         terms = self.population.accumulate(batches)
         values = torch.stack([terms[name] for name in self.terms])  # (K, S)
-        gradient, norm = self.optimizer.clipped(self.population.gradient)
+        scale, norm = self.optimizer.clip_(self.population.gradient)
         finite = torch.cat((values.isfinite(), norm.isfinite()[None]))
         fails = self.alive & ~finite.all(0)
         self.bad_step.copy_(torch.where(fails, self.optimizer.step_count, self.bad_step))
         self.bad_term.copy_(torch.where(fails, (~finite).long().argmax(0), self.bad_term))
         self.alive.logical_and_(finite.all(0))
         self.sums.add_(torch.where(self.alive, values, 0))
-        self.optimizer.step(gradient, self.alive)
+        self.optimizer.step(self.population.gradient, torch.where(self.alive, scale, 0))
         self.population.constrain()
 
     def _captured(self, batches: Sequence[Batch]) -> Callable[[Sequence[Batch]], None]:
@@ -436,7 +436,7 @@ class _Run:
         means = (self.sums / count).cpu()
         alive = self.alive.tolist()
         self.sums.zero_()
-        rate = (self.optimizer.lr * self.optimizer.plateau_scale)[:, 0].tolist()
+        rate = (self.optimizer.lr * self.optimizer.plateau_scale).tolist()
         scheduled = float(self.optimizer.multiplier[self.done - 1])
         rows = [
             {"step": self.done, "network": name, "seconds": round(self.seconds, 3), "lr": rate[k] * scheduled}
@@ -458,7 +458,7 @@ class _Run:
         late = self.waited >= self.recipe.plateau_patience_steps
         self.waited = torch.where(late, 0, self.waited)
         scale = torch.where(late, self.recipe.plateau_factor, 1.0).to(self.optimizer.plateau_scale)
-        self.optimizer.plateau_scale.mul_(scale[:, None])
+        self.optimizer.plateau_scale.mul_(scale)
 
     def write_state(self) -> None:
         host = {"best": self.best, "waited": self.waited}

@@ -23,11 +23,13 @@ from entorhinal.families.world import Trajectories, World
 from entorhinal.ssl.architecture import rectified_unit, unroll, velocity_to_matrix
 from entorhinal.ssl.augmentations import check_pairs, permutations, permuted_positions
 from entorhinal.ssl.data import uniform_velocities
+from entorhinal.ssl.kernels import Precision, sic_population_gradients
 from entorhinal.ssl.losses import sic
 
 __all__ = ["SIC", "SICConfig"]
 
 _BLOCK = 64  # batches made at once
+_PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 _STRAIGHT_STEP_M = 0.1  # steps of the walk from the origin to where a trial starts
 
 
@@ -69,7 +71,17 @@ class SIC(Model):
 
     Config = SICConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {},
+        "tiny": {
+            "units": 32,
+            "hidden": 32,
+            "activation": "relu",
+            "steps_per_trajectory": 16,
+            "trajectories": 16,
+            "near_m": 0.1,
+            "lr": 3e-3,
+            "warmup_steps": 200,
+            "steps": 12_000,
+        },
         "paper": {
             "optimizer": "adamw",
             "lr": 2e-5,
@@ -178,6 +190,20 @@ class SIC(Model):
             },
             min_step_m=self.config.conformal_min_step_m,
             max_step_m=self.config.conformal_max_step_m,
+        )
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once (`entorhinal.ssl.kernels`)."""
+        return sic_population_gradients(
+            params,
+            buffers,
+            batch,
+            activation=self.config.activation,
+            conformal_min_step_m=self.config.conformal_min_step_m,
+            conformal_max_step_m=self.config.conformal_max_step_m,
+            precision=_PRECISIONS[torch.get_float32_matmul_precision()],
         )
 
     def initial_state(self, start_m: Tensor) -> Tensor:
