@@ -46,6 +46,8 @@ COLUMNS = (
     Column("path_integration-v1", "walk_localisation_error_median_m", "error, walk (m)", 3, "lower"),
     Column("path_integration-v1", "walk_integration_error_median_m", "tracked, walk (m)", 3, "lower"),
     Column("path_integration-v1", "recorded_chance_error_median_m", "chance (m)", 3),
+    Column("generalization-v1", "grid_fraction_4x", "grid units, 4×", 2, "higher"),
+    Column("generalization-v1", "spacing_shift_4x", "spacing shift, 4×", 3, "lower"),
     Column("cost-v1", "step_ms", "ms a step", 3, "lower"),
 )
 

@@ -13,10 +13,11 @@ __all__ = ["SUITES", "TASKS", "get_task", "suite"]
 TASKS = {
     "gridness-v1": "entorhinal.benchmarks.tasks.gridness:Gridness",
     "path_integration-v1": "entorhinal.benchmarks.tasks.path_integration:PathIntegration",
+    "generalization-v1": "entorhinal.benchmarks.tasks.generalization:Generalization",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 
-SUITES = {"core": ("gridness-v1", "path_integration-v1", "cost-v1")}
+SUITES = {"core": ("gridness-v1", "path_integration-v1", "generalization-v1", "cost-v1")}
 
 
 def get_task(id: str) -> "Task":
