@@ -21,13 +21,26 @@ from torch import Tensor
 
 from entorhinal import INTERFACE_VERSION, __version__
 from entorhinal.families.checkpoint import write_atomically
-from entorhinal.families.errors import InputError
+from entorhinal.families.errors import InputError, unknown
 from entorhinal.families.registry import get_class
 
-__all__ = ["SHIPPED", "Metric", "Record", "config_hash", "find_record", "load_records", "provenance"]
+__all__ = [
+    "CHECKPOINTS",
+    "SHIPPED",
+    "Metric",
+    "Record",
+    "checkpoint",
+    "config_hash",
+    "find_record",
+    "load_records",
+    "provenance",
+]
 
 SHIPPED = Path(__file__).parent / "results"
 """The records that come with the project."""
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+"""The trained networks that come with the project: ``<name>.safetensors``, ``.json`` and ``.history.csv`` each."""
 
 Direction = Literal["higher", "lower", "none"]
 
@@ -164,6 +177,14 @@ def find_record(model: str, task: str, folder: str | Path = SHIPPED, *, seed: in
         f"no record of {model} on {task} in {str(folder)!r}; "
         f"'entorhinal run {model} --tasks {task} --out {folder}' makes it"
     )
+
+
+def checkpoint(name: str) -> Path:
+    """The path of a trained network that comes with the project; an unknown one raises `InputError`."""
+    path = CHECKPOINTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise unknown("shipped checkpoint", name, [found.stem for found in CHECKPOINTS.glob("*.safetensors")])
+    return path
 
 
 @cache

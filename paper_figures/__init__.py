@@ -16,6 +16,9 @@ FIGURES = (
     "burak_fiete_pattern",
     "burak_fiete_path",
     "dordek_nonnegativity",
+    "sorscher_maps",
+    "sic_maps",
+    "training_curves",
     "gridness",
     "leaderboard",
 )
