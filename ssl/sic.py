@@ -115,8 +115,8 @@ class SIC(Model):
         provenance={
             "units": "Schaeffer et al. 2023",
             "hidden": "not stated in the paper; chosen here",
-            "activation": "not stated in the paper; of ReLU, GELU and tanh at lr 2e-4 and 5e-4, two seeds each, this with "
-            "2e-4 had the highest grid scores in a 4 m box",
+            "activation": "not stated in the paper; of ReLU, GELU and tanh at lr 2e-4 and 5e-4, two seeds each, this "
+            "with 2e-4 had the highest grid scores in a 4 m box",
             "steps_per_trajectory": "Schaeffer et al. 2023",
             "trajectories": "Schaeffer et al. 2023",
             "max_step_m": "Schaeffer et al. 2023",
