@@ -32,27 +32,35 @@ def spectrum_noise(maps: Array, *, generator: torch.Generator, keep_values: bool
     Returns:
         (N, H, W), NaN where ``maps`` is; constant and empty maps stay as they are.
     """
-    maps = as_tensor(maps, "maps", "N, H, W")
-    values, mask = standardized(maps)
-    height, width = values.shape[-2:]
-    doubled = torch.nn.functional.pad(values, (0, width, 0, height))
-    white = torch.randn(doubled.shape, generator=generator, dtype=maps.dtype, device=maps.device)
-    noise = torch.fft.irfft2(torch.fft.rfft2(white) * _radial_power(doubled).sqrt(), s=doubled.shape[-2:])
-    noise = noise[:, :height, :width].where(mask > 0, torch.nan)
-    if keep_values:
-        rank = noise.nan_to_num(torch.inf).flatten(1).argsort(1).argsort(1)
-        return (
-            maps.nan_to_num(torch.inf)
-            .flatten(1)
-            .sort(1)
-            .values.gather(1, rank)
-            .view_as(maps)
-            .where(mask > 0, torch.nan)
-        )
-    count = mask.sum((-2, -1), keepdim=True).clamp_min(1)
-    mean = maps.nansum((-2, -1), keepdim=True) / count
-    spread = (((maps - mean).nan_to_num(0) * mask).square().sum((-2, -1), keepdim=True) / count).sqrt()
-    return (mean + spread * standardized(noise)[0]).where(mask > 0, torch.nan)
+    return _SpectrumNoise(as_tensor(maps, "maps", "N, H, W"), keep_values).draw(generator)
+
+
+class _SpectrumNoise:
+    """What all noise of the same maps shares: their spectra and their values in order."""
+
+    def __init__(self, maps: Tensor, keep_values: bool) -> None:
+        self.maps, self.keep_values = maps, keep_values
+        values, self.mask = standardized(maps)
+        height, width = values.shape[-2:]
+        doubled = torch.nn.functional.pad(values, (0, width, 0, height))
+        self.shape, self.gain = doubled.shape, _radial_power(doubled).sqrt()
+        if keep_values:
+            self.ordered = maps.nan_to_num(torch.inf).flatten(1).sort(1).values
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        maps, mask, (height, width) = self.maps, self.mask, self.maps.shape[-2:]
+        white = torch.randn(self.shape, generator=generator, dtype=maps.dtype, device=maps.device)
+        noise = torch.fft.irfft2(torch.fft.rfft2(white) * self.gain, s=self.shape[-2:])
+        noise = noise[:, :height, :width].where(mask > 0, torch.nan)
+        if self.keep_values:
+            order = noise.nan_to_num(torch.inf).flatten(1).argsort(1)
+            return (
+                torch.empty_like(self.ordered).scatter_(1, order, self.ordered).view_as(maps).where(mask > 0, torch.nan)
+            )
+        count = mask.sum((-2, -1), keepdim=True).clamp_min(1)
+        mean = maps.nansum((-2, -1), keepdim=True) / count
+        spread = (((maps - mean).nan_to_num(0) * mask).square().sum((-2, -1), keepdim=True) / count).sqrt()
+        return (mean + spread * standardized(noise)[0]).where(mask > 0, torch.nan)
 
 
 def _radial_power(values: Tensor) -> Tensor:
@@ -172,4 +180,5 @@ def null_grid_scores(maps: Array, count: int, *, generator: torch.Generator, var
         raise ValueError(f"count is {count}; give a number of noise maps, 1 or more")
     if not len(maps):
         return maps.new_empty(0, count)
-    return torch.stack([grid_scores(spectrum_noise(maps, generator=generator), variant) for _ in range(count)], 1)
+    noise = _SpectrumNoise(maps, keep_values=True)
+    return torch.stack([grid_scores(noise.draw(generator), variant) for _ in range(count)], 1)
