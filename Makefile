@@ -1,5 +1,6 @@
 # make figures   install, then draw every figure and judge every claim into figures/
 # make test      install, then lint, types and tests
+# make bench     what training costs: ratios in one run, each with its floor
 # make clean     remove what these made
 #
 # Both make .venv and install into it once; a second run installs nothing. `make figures TORCH=` leaves the torch pin
@@ -12,7 +13,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0
 EXTRAS := dev,ratinabox
 
-.PHONY: figures test lint types clean
+.PHONY: figures test lint types bench clean
 
 figures: $(STAMP)
 	$(BIN)/entorhinal figures --out figures
@@ -21,6 +22,9 @@ figures: $(STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest -q
+
+bench: $(STAMP)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m entorhinal.benchmarks.bench
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ __all__ = [
     "Metric",
     "Record",
     "checkpoint",
+    "checkpoint_config",
     "config_hash",
     "find_record",
     "load_records",
@@ -167,9 +168,15 @@ def load_records(folder: str | Path = SHIPPED) -> list[Record]:
     return [record for record in records if record.status != "failed" or record.key not in done]
 
 
-def find_record(model: str, task: str, folder: str | Path = SHIPPED, *, seed: int = 0) -> Record:
-    """The successful record of a model in its default config; `InputError` says which command makes a missing one."""
-    wanted = model, config_hash(model, get_class(model).Config().model_dump(mode="json")), task, seed, "ok"
+def find_record(
+    model: str, task: str, folder: str | Path = SHIPPED, *, seed: int = 0, config: dict[str, Any] | None = None
+) -> Record:
+    """The successful record of a model; `InputError` says which command makes a missing one.
+
+    config: what differs from the default. The config's own seed does not count.
+    """
+    values = get_class(model).Config.parse(model, config or {}).model_dump(mode="json")
+    wanted = model, config_hash(model, values), task, seed, "ok"
     for record in load_records(folder):
         if (record.model, record.config_hash, record.task, record.seed, record.status) == wanted:
             return record
@@ -177,6 +184,12 @@ def find_record(model: str, task: str, folder: str | Path = SHIPPED, *, seed: in
         f"no record of {model} on {task} in {str(folder)!r}; "
         f"'entorhinal run {model} --tasks {task} --out {folder}' makes it"
     )
+
+
+def checkpoint_config(name: str) -> dict[str, Any]:
+    """The config of a trained network that comes with the project."""
+    config: dict[str, Any] = json.loads(checkpoint(name).with_suffix(".json").read_text())["config"]
+    return config
 
 
 def checkpoint(name: str) -> Path:

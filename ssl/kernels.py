@@ -413,11 +413,17 @@ def count_pairs_reference(position_m: Tensor, near_m: Tensor) -> tuple[Tensor, T
     near = torch.zeros(len(near_m), dtype=torch.int64, device=position_m.device)
     index = torch.arange(states, device=position_m.device)
     for rows in index.split(max(1, 2**21 // states)):
-        squared_m2 = (position_m[rows, None] - position_m).square().sum(-1)
+        squared_m2 = _squared_distances(position_m[rows], position_m)
         squared_m2.masked_fill_(rows[:, None] == index, torch.inf)
         near += torch.stack([(squared_m2 < limit).sum() for limit in _signed_square(near_m)])
     near //= 2
     return near, states * (states - 1) // 2 - near
+
+
+def _squared_distances(some_m: Tensor, all_m: Tensor) -> Tensor:
+    """Between places ``(R, 2)`` and ``(M, 2)``: ``(R, M)``."""
+    dx, dy = ((some_m[:, None, axis] - all_m[:, axis]).square_() for axis in (0, 1))
+    return dx.add_(dy)
 
 
 def _signed_square(near_m: Tensor) -> Tensor:
@@ -571,7 +577,7 @@ def pair_losses_reference(
     separation, invariance = torch.zeros_like(near_m), torch.zeros_like(near_m)
     index = torch.arange(count, device=states.device)
     for rows in index.split(max(1, 2**21 // (networks * count))):
-        squared_m2 = (position_m[rows, None] - position_m).square().sum(-1)
+        squared_m2 = _squared_distances(position_m[rows], position_m)
         is_near = squared_m2 < _signed_square(near_m)[:, None, None]
         itself = rows[:, None] == index
         dots = centred[:, rows] @ centred.mT
@@ -742,8 +748,8 @@ def adam_step_(
 
     parameters, gradient, mean, square: ``(S, P)``, contiguous; the last two are the moments. step: 0-d, the steps taken
         so far, which grows by one here. lr, weight_decay: ``(S,)``.
-    gradient_scale: multiplies a network's gradient, ``(S,)``; a network with 0 does not change at all, whatever its
-        gradient.
+    gradient_scale: multiplies a network's gradient, ``(S,)``; the parameters of a network with 0 do not change,
+        whatever its gradient.
     """
     if not _fused(parameters):
         adam_step_reference_(
@@ -800,19 +806,19 @@ def adam_step_reference_(
 ) -> None:
     """The twin of `adam_step_` in plain PyTorch."""
     step.add_(1)
-    lr, weight_decay, scale = lr[:, None], weight_decay[:, None], gradient_scale[:, None]
-    active, beta1, beta2 = scale != 0, *betas
-    scaled = torch.where(active, gradient * scale, 0)
-    kept = parameters * (1 - lr * weight_decay) if decoupled else parameters
-    if not decoupled:
-        scaled = scaled + weight_decay * parameters
-    new_mean = mean.lerp(scaled, 1 - beta1)
-    new_square = beta2 * square + (1 - beta2) * scaled.square()
-    correction1 = (1 - beta1 ** step.double()).to(lr)
-    correction2 = (1 - beta2 ** step.double()).sqrt().to(lr)
-    moved = kept - lr / correction1 * new_mean / (new_square.sqrt() / correction2 + eps)
-    for old, new in ((parameters, moved), (mean, new_mean), (square, new_square)):
-        old.copy_(torch.where(active, new, old))
+    active, (beta1, beta2) = (gradient_scale != 0)[:, None], betas
+    rate, decay = torch.where(active, lr[:, None], 0), weight_decay[:, None]
+    scaled = torch.where(active, gradient * gradient_scale[:, None], 0)
+    if decoupled:
+        parameters.mul_(1 - rate * decay)
+    else:
+        scaled.addcmul_(parameters, decay)
+    mean.lerp_(scaled, 1 - beta1)
+    square.mul_(beta2).addcmul_(scaled, scaled, value=1 - beta2)
+    correction1 = (1 - beta1 ** step.double()).to(rate)
+    correction2 = (1 - beta2 ** step.double()).sqrt().to(rate)
+    spread = torch.sqrt(square, out=scaled).div_(correction2).add_(eps)
+    parameters.addcmul_(torch.div(mean, spread, out=spread), -rate / correction1)
 
 
 @_jit
