@@ -36,9 +36,9 @@ FIGURE = Figure(
     title="Grid scores against their nulls",
     caption="Rate maps on the recorded rat's path (600 s, 1 m box) and the grid score of every active unit, by model. "
     "Filled: units; open: one noise map of each unit's radially averaged spectrum; bar: the median over units of the "
-    "99th percentile of that noise. Burak–Fiete and the trained networks are from their shipped records, all others are "
-    "computed now. The trained networks learned in boxes of 2 m and more, whose lattices have hardly a period in this one: "
-    "their own figures show them there.",
+    "99th percentile of that noise. Burak–Fiete and the trained networks are from their shipped records, all others "
+    "are computed now. The trained networks learned in boxes of 2 m and more; their lattices have hardly a period in "
+    "this one, and their own figures show them there.",
     models=MODELS,
     records=tuple((model, TASK) for model in (RECORDED, *TRAINED)),
 )

@@ -252,27 +252,28 @@ def _training_spread_m(model: Model) -> float:
 
 def draw(data: Data) -> Canvas:
     canvas = plt.figure(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
-    grid = canvas.add_gridspec(3, SHOWN, height_ratios=(1, 1, 1.5))
-    for row, side_m in enumerate(SIDES_M):
-        for column, map_ in enumerate(data.arrays[f"maps {side_m:g}"]):
-            ax = canvas.add_subplot(grid[row, column])
-            plots.rate_map(ax, map_, bin_m=side_m / BINS[side_m], scale_bar=column == 0)
-            ax.set_title(f"{data.arrays[f'scores {side_m:g}'][column]:.2f}", fontsize=7, pad=2)
-            if column == 0:
-                ax.set_ylabel(f"{side_m:g} m box")
+    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    for side_m, line in zip(SIDES_M, top.subplots(2, SHOWN), strict=True):
+        scores = data.arrays[f"scores {side_m:g}"]
+        for ax, map_, score in zip(line, data.arrays[f"maps {side_m:g}"], scores, strict=True):
+            plots.rate_map(ax, map_, bin_m=side_m / BINS[side_m], scale_bar=False)
+            ax.set_title(f"{score:.2f}", fontsize=7, pad=2)
+        line[0].set_ylabel(f"{side_m:g} m box")
+    top.suptitle("a", x=0.01, ha="left", fontweight="bold")
+    left, right = bottom.subplots(1, 2, width_ratios=(1, 2))
     units = _rows(data, TRAINED, "unit")
     units = units[units["side_m"] == SIDES_M[-1]]
-    ax = canvas.add_subplot(grid[2, : SHOWN // 3])
-    plots.score_histogram(ax, units["score"].to_numpy(), units["null_score"].to_numpy())
-    ax.axvline(units["threshold"].median(), color=plots.ORANGE, linewidth=1, label="most of 100 noise maps")
-    ax.legend(fontsize=6)
-    ax = canvas.add_subplot(grid[2, SHOWN // 3 :])
+    plots.score_histogram(left, units["score"].to_numpy(), units["null_score"].to_numpy())
+    left.axvline(units["threshold"].median(), color=plots.ORANGE, linewidth=1, label="highest of 100 noise maps")
+    left.legend(fontsize=6)
+    left.set_title("b", loc="left", fontweight="bold")
     for network, colour in ((TRAINED, plots.BLUE), (UNTRAINED, plots.GREY), (ONE_TORUS, plots.GREEN)):
         rows = _rows(data, network, "distance")
-        ax.plot(rows["distance_m"], rows["mean"], color=colour, linewidth=1.5, label=network)
-        ax.plot(rows["distance_m"], rows["nearest"], color=colour, linewidth=0.6)
-    ax.axhline(0.55, color="black", linewidth=0.6, linestyle="--")
-    ax.axvspan(0, float(data.arrays["spread_m"]), color="#eeeeee", zorder=0)
-    ax.set(xlabel="distance from the origin (m)", ylabel="‖g(0) − g(x)‖", xlim=(0, FARTHEST_M), ylim=(0, None))
-    ax.legend(fontsize=6)
+        right.plot(rows["distance_m"], rows["mean"], color=colour, linewidth=1.5, label=network)
+        right.plot(rows["distance_m"], rows["nearest"], color=colour, linewidth=0.6)
+    right.axhline(0.55, color="black", linewidth=0.6, linestyle="--")
+    right.axvspan(0, float(data.arrays["spread_m"]), color="#eeeeee", zorder=0)
+    right.set(xlabel="distance from the origin (m)", ylabel="‖g(0) − g(x)‖", xlim=(0, FARTHEST_M), ylim=(0, None))
+    right.legend(fontsize=6)
+    right.set_title("c", loc="left", fontweight="bold")
     return canvas

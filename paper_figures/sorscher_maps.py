@@ -188,15 +188,18 @@ def compute(progress: Progress) -> Data:
 
 def draw(data: Data) -> Canvas:
     canvas = plt.figure(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
-    grid = canvas.add_gridspec(3, SHOWN, height_ratios=(1, 1, 1.5))
-    for row, target in enumerate(NETWORKS):
-        for column, map_ in enumerate(data.arrays[f"maps {target}"]):
-            ax = canvas.add_subplot(grid[row, column])
-            plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=column == 0)
-            ax.set_title(f"{data.arrays[f'scores {target}'][column]:.2f}", fontsize=7, pad=2)
-            if column == 0:
-                ax.set_ylabel(("surround", "Gaussian")[row])
-    ax = canvas.add_subplot(grid[2, : SHOWN // 3])
+    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    for target, label, line in zip(NETWORKS, ("surround", "Gaussian"), top.subplots(2, SHOWN), strict=True):
+        scores = data.arrays[f"scores {target}"]
+        for ax, map_, score in zip(line, data.arrays[f"maps {target}"], scores, strict=True):
+            plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
+            ax.set_title(f"{score:.2f}", fontsize=7, pad=2)
+        line[0].set_ylabel(f"{label}, 2.2 m")
+    top.suptitle("a", x=0.01, ha="left", fontweight="bold")
+    axes = bottom.subplots(1, 3)
+    for ax, letter in zip(axes, "bcd", strict=True):
+        ax.set_title(letter, loc="left", fontweight="bold")
+    ax = axes[0]
     edges = np.linspace(-1.5, 2, 36).tolist()
     for target, colour in ((DOG, plots.BLUE), (GAUSSIAN, plots.ORANGE)):
         rows = _units(data, target)
@@ -204,12 +207,12 @@ def draw(data: Data) -> Canvas:
         ax.hist(rows["null_score"], edges, density=True, histtype="step", color=colour, linewidth=0.6)
     ax.set(xlabel="grid score", ylabel="density")
     ax.legend(fontsize=5, loc="upper right")
-    ax = canvas.add_subplot(grid[2, SHOWN // 3 : 2 * SHOWN // 3])
+    ax = axes[1]
     ax.hist(_grids(data, DOG)["spacing_m"].dropna(), np.linspace(0.2, 1.6, 43).tolist(), color=plots.BLUE)
     ax.axvline(ring_spacing_m(0.12, 2), color="black", linestyle="--", linewidth=0.8, label="ring of the targets")
     ax.set(xlabel="spacing of grid units (m)", ylabel="units")
     ax.legend(fontsize=5)
-    ax = canvas.add_subplot(grid[2, 2 * SHOWN // 3 :])
+    ax = axes[2]
     for target, colour in ((DOG, plots.BLUE), (GAUSSIAN, plots.ORANGE)):
         rows = data.table[(data.table["target"] == target) & (data.table["kind"] == "error")]
         ax.plot(rows["step"], rows["error_m"], color=colour, label=target)

@@ -79,19 +79,19 @@ def test_a_changed_record_changes_the_claim(tmp_path, monkeypatch) -> None:
     (claim,) = (claim for claim in gridness.claims if claim.id == "burak_fiete_grid_units")
     before = claim.judge("f", gridness.compute(silent, live=()))
     monkeypatch.setattr(gridness, "SHIPPED", tmp_path)
-    monkeypatch.setattr(gridness, "find_record", lambda *key: find_in(tmp_path, *key))
+    monkeypatch.setattr(gridness, "find_record", lambda *key, **config: find_in(tmp_path, *key, **config))
     after = claim.judge("f", gridness.compute(silent, live=()))
     assert (before.verdict, after.verdict) == ("holds", "fails")
 
 
-def find_in(folder, model: str, task: str):
+def find_in(folder, model: str, task: str, config=None):
     from entorhinal.benchmarks.records import find_record
 
-    return find_record(model, task, folder)
+    return find_record(model, task, folder, config=config)
 
 
 def test_a_missing_record_says_which_command_makes_it(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(gridness, "find_record", lambda *key: find_in(tmp_path, *key))
+    monkeypatch.setattr(gridness, "find_record", lambda *key, **config: find_in(tmp_path, *key, **config))
     with pytest.raises(InputError, match=r"entorhinal run .* --tasks gridness-v1 --out .*makes it"):
         gridness.compute(silent, live=())
 
