@@ -41,7 +41,7 @@ from entorhinal.families.model import Batch, Model, Trainable
 from entorhinal.families.registry import get_class
 from entorhinal.families.world import Arena, World
 
-__all__ = ["PRECISIONS", "Stopped", "TrainingProgress", "network_names", "read_history", "train"]
+__all__ = ["PRECISIONS", "Stopped", "TrainingProgress", "matmul_precision", "network_names", "read_history", "train"]
 
 logger = logging.getLogger("entorhinal")
 
@@ -164,7 +164,7 @@ def train(
     with folder.locked():
         if folder.claim(request, resume):
             return folder.finished()
-        with _matmul_precision(precision):
+        with matmul_precision(precision):
             run = _Run(members, world, data_seed, dtype, where, folder)
             folder.begin(request)
             run.go(checkpoint_seconds, checkpoint_steps, progress or (lambda done, total, text="": None))
@@ -182,7 +182,8 @@ def network_names(members: Sequence[Model]) -> list[str]:
 
 
 @contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Products of float32 matrices on a GPU are rounded to ``precision`` inside; one of `PRECISIONS`."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(PRECISIONS[precision])
     try:

@@ -2,6 +2,7 @@
 tells places apart (Schaeffer et al. 2023)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -252,7 +253,8 @@ def _training_spread_m(model: Model) -> float:
 
 def draw(data: Data) -> Canvas:
     canvas = plt.figure(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    parts: Any = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    top, bottom = parts
     for side_m, line in zip(SIDES_M, top.subplots(2, SHOWN), strict=True):
         scores = data.arrays[f"scores {side_m:g}"]
         for ax, map_, score in zip(line, data.arrays[f"maps {side_m:g}"], scores, strict=True):

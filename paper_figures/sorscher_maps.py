@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,7 +189,8 @@ def compute(progress: Progress) -> Data:
 
 def draw(data: Data) -> Canvas:
     canvas = plt.figure(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    parts: Any = canvas.subfigures(2, 1, height_ratios=(1.5, 1))
+    top, bottom = parts
     for target, label, line in zip(NETWORKS, ("surround", "Gaussian"), top.subplots(2, SHOWN), strict=True):
         scores = data.arrays[f"scores {target}"]
         for ax, map_, score in zip(line, data.arrays[f"maps {target}"], scores, strict=True):

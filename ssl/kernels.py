@@ -34,8 +34,6 @@ __all__ = [
     "adam_step_reference_",
     "count_pairs",
     "count_pairs_reference",
-    "flat_views",
-    "gradient_norms",
     "pair_losses",
     "pair_losses_reference",
     "rollout",
@@ -718,18 +716,6 @@ def _pair_kernel(
 # Adam on the parameters of all networks at once
 
 
-def flat_views(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The rows of ``flat (S, P)`` as named tensors ``(S, *shape)`` that share its memory, in the order of `shapes`."""
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    pieces = flat.split(sizes, 1)
-    return {name: piece.view(len(flat), *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
-
-
-def gradient_norms(gradient: Tensor) -> Tensor:
-    """The norm of each network's gradient ``(S, P)``, ``(S,)``."""
-    return torch.linalg.vector_norm(gradient, dim=1)
-
-
 def adam_step_(
     parameters: Tensor,
     gradient: Tensor,
@@ -898,7 +884,7 @@ def sic_population_gradients(
     precision: of products on a GPU. "bf16" is 16 bits wide: in the perceptron it means tf32; for matrices of the
         recurrence and centred states, numbers of order one, the kernels use float16, which has three bits more there.
         Sums are float32. The twins know only their tensors' dtype.
-    out: where to put the gradients, tensors by the same names and shapes (such as `flat_views` of one buffer).
+    out: where to put the gradients, tensors by the same names and shapes (such as views of one buffer).
 
     Returns the gradients by the names of `params`, and ``total, separation, invariance, capacity, conformal``, ``(S,)``
     each, only the total weighted.

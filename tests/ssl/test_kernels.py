@@ -171,9 +171,7 @@ def test_dead_states_no_near_pairs_and_no_counted_steps() -> None:
 def test_a_network_does_not_depend_on_its_neighbours_and_gradients_go_where_told() -> None:
     params, buffers, batch = problem(3, 4, 6, 5, 7)
     whole = kernels.sic_population_gradients(params, buffers, batch, **STEPS_M)
-    count = sum(value[0].numel() for value in params.values())
-    flat = torch.full((1, count), torch.nan, dtype=torch.float64)
-    out = kernels.flat_views(flat, {name: tuple(value.shape[1:]) for name, value in params.items()})
+    out = poisoned({name: value[1:2] for name, value in params.items()})
     alone = kernels.sic_population_gradients(
         {name: value[1:2] for name, value in params.items()},
         {name: value[1:2] for name, value in buffers.items()},
@@ -184,7 +182,6 @@ def test_a_network_does_not_depend_on_its_neighbours_and_gradients_go_where_told
     assert alone[0] is out
     for part, of in zip(alone, whole, strict=True):
         check(part, {name: value[1:2] for name, value in of.items()}, 1e-12)
-    torch.testing.assert_close(flat, torch.cat([whole[0][name][1:2].flatten(1) for name in params], 1))
 
 
 def test_twin_of_pairs_does_not_depend_on_its_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,11 +248,6 @@ def compare_with_torch(decoupled: bool, device: str, dtype: torch.dtype, step_: 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_twin_of_adam_equals_torch(decoupled: bool) -> None:
     assert compare_with_torch(decoupled, "cpu", torch.float64, kernels.adam_step_reference_) < 1e-9
-
-
-def test_gradient_norms() -> None:
-    (parameters, _), _ = optimiser_problem("cpu", torch.float64)
-    torch.testing.assert_close(kernels.gradient_norms(parameters), parameters.square().sum(1).sqrt())
 
 
 @pytest.mark.parametrize("device", DEVICES)
