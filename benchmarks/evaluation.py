@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from entorhinal.benchmarks.records import Record, config_hash, distribution, hardware, now, provenance
-from entorhinal.benchmarks.tasks import get_task
+from entorhinal.benchmarks.tasks import SUITES, get_task
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Task
 from entorhinal.families.checkpoint import load, weights_sha256
 from entorhinal.families.errors import InputError
@@ -63,7 +63,7 @@ def prepare(
 
 def evaluate(
     model: str | Path | Model,
-    tasks: Iterable[str] = ("gridness", "path_integration", "cost"),
+    tasks: Iterable[str] = SUITES["core"],
     *,
     seeds: int | Sequence[int] = (0,),
     device: str = "auto",

@@ -8,11 +8,11 @@ from entorhinal.families.registry import get_card, list_models, make
 if TYPE_CHECKING:
     from entorhinal.families.checkpoint import load, save
     from entorhinal.families.checks import check_model
-    from entorhinal.families.model import Card, Config, Model, Representation
+    from entorhinal.families.model import Card, Config, Model, Recipe, Representation, Trainable
     from entorhinal.families.world import Arena, Trajectories, World
 
 _LAZY = {
-    **dict.fromkeys(("Card", "Config", "Model", "Representation"), "model"),
+    **dict.fromkeys(("Card", "Config", "Model", "Recipe", "Representation", "Trainable"), "model"),
     **dict.fromkeys(("Arena", "Trajectories", "World"), "world"),
     **dict.fromkeys(("load", "save"), "checkpoint"),
     "check_model": "checks",
@@ -23,7 +23,9 @@ __all__ = [
     "Card",
     "Config",
     "Model",
+    "Recipe",
     "Representation",
+    "Trainable",
     "Trajectories",
     "World",
     "check_model",
