@@ -116,12 +116,14 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch) -> None:
 
 
 def test_networks_are_scored_and_failures_are_rows(tmp_path) -> None:
-    (tmp_path / "s.toml").write_text('tasks = ["cost"]\n' + SMALL + "[grid]\nlr = [1e-3, 1e30]\nclip_norm = [1e30]")
+    (tmp_path / "s.toml").write_text(
+        'tasks = ["cost"]\n' + SMALL + "[grid]\nseparation_weight = [1.0, 1e39]"
+    )  # not a float32
     table = run_sweep(Sweep.read(tmp_path / "s.toml"), tmp_path / "out", device="cpu", progress=silent)
     assert set(table["status"]) == {"ok", "stopped"}
     good, bad = table[table["status"] == "ok"], table[table["status"] == "stopped"]
     assert (good["units"] == 6).all()
-    assert (bad["lr"] == 1e30).all()
+    assert (bad["separation_weight"] == 1e39).all()
     assert bad["error"].str.contains("is not finite").all()
     assert (tmp_path / "out" / "sweep.csv").read_text().count("\n") == 5
     record = next((tmp_path / "out" / "records").glob("*.json"))
