@@ -91,10 +91,10 @@ def draw(data: Data) -> Canvas:
         for row in values
     ]
     labels = [
-        model.removesuffix("-v1") + ("" if config == "default" else "\n" + fill(f"({config})", 42))
+        model.removesuffix("-v1") + ("" if config == "default" else "\n" + fill(f"({config})", 48))
         for model, config in zip(frame["model"], frame["config"], strict=True)
     ]
-    canvas, ax = plt.subplots(figsize=(210 / 25.4, (18 + 8 * len(frame)) / 25.4), layout="constrained")
+    canvas, ax = plt.subplots(figsize=(210 / 25.4, (18 + 9 * len(frame)) / 25.4), layout="constrained")
     plots.heat_map(ax, shade, text, rows=labels, columns=[column.heading for column in COLUMNS])
     groups = frame["what was put in"].tolist()
     for i, group in enumerate(groups):
