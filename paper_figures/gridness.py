@@ -38,8 +38,8 @@ FIGURE = Figure(
     "Filled: units; open: one noise map of each unit's radially averaged spectrum; bar: the median over units of the "
     "99th percentile of that noise. Burak–Fiete and the trained networks are from their shipped records, all others "
     "are computed now. The trained networks learned in boxes of 2 m and more; their lattices have hardly a period in "
-    "this one, and their own figures show them there. Blank: rates too large to keep; Sorscher's network, taught on walks "
-    "of 20 steps, grows without bound over 30,000.",
+    "this one, and their own figures show them there. Blank: rates too large to keep; Sorscher's network, taught on "
+    "walks of 20 steps, grows without bound over 30,000.",
     models=MODELS,
     records=tuple((model, TASK) for model in (RECORDED, *TRAINED)),
 )
