@@ -1,6 +1,7 @@
 # make figures   install, then draw every figure and judge every claim into figures/
 # make test      install, then lint, types and tests
 # make bench     what training costs: ratios in one run, each with its floor
+# make scorers   compare grid scores with two public packages, in a throw-away environment
 # make clean     remove what these made
 #
 # Both make .venv and install into it once; a second run installs nothing. `make figures TORCH=` leaves the torch pin
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0
 EXTRAS := dev,ratinabox
 
-.PHONY: figures test lint types bench clean
+.PHONY: figures test lint types bench scorers clean
 
 figures: $(STAMP)
 	$(BIN)/entorhinal figures --out figures
@@ -25,6 +26,9 @@ test: lint types
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m entorhinal.benchmarks.bench
+
+scorers: $(STAMP)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m entorhinal.benchmarks.public_scorers --out docs/validation.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ Maps and rates are torch tensors or numpy arrays; torch comes back, in float64 w
 
 from entorhinal.analysis.lattices import Lattices, fourier_lattices, lattices
 from entorhinal.analysis.maps import RateMapAccumulator, RateMaps, autocorrelograms, rate_maps, smooth_maps
-from entorhinal.analysis.nulls import moved_fields, null_grid_scores, spectrum_noise, time_shifted_maps
+from entorhinal.analysis.nulls import above_null, moved_fields, null_grid_scores, spectrum_noise, time_shifted_maps
 from entorhinal.analysis.path import PathError, decode_positions, path_error
 from entorhinal.analysis.scores import best_rings, grid_scores, scores_and_lattices, square_scores
 
@@ -14,6 +14,7 @@ __all__ = [
     "PathError",
     "RateMapAccumulator",
     "RateMaps",
+    "above_null",
     "autocorrelograms",
     "best_rings",
     "decode_positions",

@@ -45,8 +45,8 @@ from torch import Tensor
 from entorhinal.analysis import (
     RateMapAccumulator,
     RateMaps,
+    above_null,
     decode_positions,
-    null_grid_scores,
     scores_and_lattices,
 )
 from entorhinal.analysis.tensors import standardized
@@ -175,7 +175,7 @@ def _measure(run: _Run, scale: int, seed: int, report: Callable[[float], None]) 
     active = answers & (spread > ACTIVE * spread.max().clamp_min(torch.finfo(maps.dtype).tiny))
     score, found = scores_and_lattices(maps[active], run.whole.bin_m)
     generator = torch.Generator(maps.device).manual_seed(derive(seed, "generalization", "null", f"{scale}x"))
-    threshold, is_grid = _against_null(maps[active], score, generator, report)
+    threshold, is_grid = above_null(maps[active], score, NULL_MAPS, generator=generator, report=report)
     error_m, chance_m = _localise(run, active, derive(seed, "generalization", "chance", f"{scale}x"))
 
     def of_all(values: Tensor) -> Tensor:
@@ -197,22 +197,6 @@ def _measure(run: _Run, scale: int, seed: int, report: Callable[[float], None]) 
         visited=float((run.whole.occupancy > 0).double().mean()),
         none="" if answers else none,
     )
-
-
-def _against_null(
-    maps: Tensor, score: Tensor, generator: torch.Generator, report: Callable[[float], None]
-) -> tuple[Tensor, Tensor]:
-    """Highest noise score met ``(N,)`` and which units are above all of `NULL_MAPS`; a unit below one is done."""
-    threshold = torch.full_like(score, -torch.inf)
-    left = score.isfinite().nonzero()[:, 0]
-    for i in range(NULL_MAPS):
-        if not len(left):
-            break
-        null = null_grid_scores(maps[left], 1, generator=generator)[:, 0].nan_to_num(-torch.inf)
-        threshold[left] = threshold[left].maximum(null)
-        left = left[score[left] > threshold[left]]
-        report((i + 1) / NULL_MAPS)
-    return threshold, torch.zeros_like(score, dtype=torch.bool).index_fill(0, left, True)
 
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:

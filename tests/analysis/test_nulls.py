@@ -7,10 +7,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from entorhinal.analysis import grid_scores
+from entorhinal.analysis import grid_scores, nulls
 from entorhinal.analysis.nulls import (
     _peaks,
     _radial_power,
+    above_null,
     moved_fields,
     null_grid_scores,
     spectrum_noise,
@@ -82,8 +83,38 @@ def test_hexagons_stand_out_of_their_noise_and_noise_does_not() -> None:
 def test_rectified_noise_is_called_a_grid_about_one_time_in_a_hundred() -> None:
     gaussian = spectrum_noise(hexagons(1).repeat(60, 1, 1), generator=generator(4), keep_values=False)
     rectified = torch.relu(gaussian - gaussian.mean((1, 2), keepdim=True))
-    null = null_grid_scores(rectified, 100, generator=generator(5))
-    assert (grid_scores(rectified) > null.amax(1)).sum() <= 3
+    _, is_above = above_null(rectified, grid_scores(rectified), generator=generator(5))
+    assert is_above.sum() <= 3
+
+
+def test_units_that_their_noise_reaches_are_done_and_the_verdict_is_that_of_all(monkeypatch) -> None:
+    """Stopping early changes no verdict: a unit is above its null exactly if its score is above the noise it met."""
+    noise = torch.randn(8, 50, 50, generator=generator(), dtype=torch.float64)
+    maps = torch.cat((hexagons(8), noise, torch.ones_like(noise[:1])))
+    tried, done = [], []
+    scores = grid_scores(maps)
+    monkeypatch.setattr(nulls, "grid_scores", lambda maps, *a: tried.append(len(maps)) or grid_scores(maps, *a))
+    threshold, is_above = above_null(maps, scores, 20, generator=generator(1), report=done.append)
+    assert torch.equal(is_above, scores > threshold)
+    assert is_above[:8].all()
+    assert int(is_above[8:].sum()) <= 2
+    assert not is_above[-1]
+    assert len(tried) == 20
+    assert tried[0] == 16, "a constant map has no score and needs no noise"
+    assert tried[-1] < 16
+    assert done == sorted(done)
+    assert done[-1] == 1
+
+
+def test_stopping_early_draws_the_noise_of_those_left() -> None:
+    maps = hexagons(3)
+    threshold, _ = above_null(maps, torch.full((3,), 3.0), 4, generator=generator(2))
+    assert torch.equal(threshold, null_grid_scores(maps, 4, generator=generator(2)).amax(1))
+    assert above_null(maps[:0], torch.empty(0), generator=generator())[1].shape == (0,)
+    with pytest.raises(ValueError, match="scores has 2 values for 3 maps"):
+        above_null(maps, torch.zeros(2), generator=generator())
+    with pytest.raises(ValueError, match="count is 0"):
+        above_null(maps, torch.zeros(3), 0, generator=generator())
 
 
 def test_moved_fields_keep_mass_and_lose_the_lattice() -> None:

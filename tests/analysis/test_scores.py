@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
-from entorhinal.analysis import autocorrelograms, best_rings, grid_scores, smooth_maps, square_scores
+from entorhinal.analysis import autocorrelograms, best_rings, grid_scores, lattices, smooth_maps, square_scores
+from entorhinal.benchmarks.synthetic import breaking_maps
+from entorhinal.benchmarks.validation import UNDEFINED
 
 GOLDEN = {"sargolini": 1.412955419277, "banino": 1.391848196413}
 
@@ -76,44 +78,46 @@ def test_holes_matter_little(perfect) -> None:
     assert (grid_scores(holed) - GOLDEN["sargolini"]).abs().max() < 0.05
 
 
-def test_maps_that_break_scorers(perfect) -> None:
-    y, x = torch.meshgrid(*[torch.arange(50, dtype=torch.float64)] * 2, indexing="ij")
-    field = torch.exp(-((x - 20) ** 2 + (y - 30) ** 2) / 20)
-    corner = torch.exp(-(x**2 + y**2) / 20) + torch.exp(-((x - 49) ** 2 + (y - 10) ** 2) / 20)
-    drawn = torch.rand(50, 50, generator=torch.Generator().manual_seed(0))
-    sparse, sparser = perfect[0].where(drawn < 0.2, torch.nan), perfect[0].where(drawn < 0.1, torch.nan)
-    one_bin = torch.full((50, 50), torch.nan, dtype=torch.float64)
-    one_bin[20, 20] = 1.0
-    cases = {
-        "hexagon": perfect[0],
-        "offset": perfect[0] + 1e6,
-        "tiny": perfect[0] * 1e-9,
-        "sparse": sparse,
-        "sparser": sparser,  # 25 bins are shared at most lags near the centre: too few for whole rings
-        "field": field,
-        "corner": corner,
-        "stripes": (x / 2).cos(),
-        "square": (x / 2).cos() + (y / 2).cos(),
-        "constant": torch.full_like(x, 0.1),
-        "one bin": one_bin,
-    }
-    maps = torch.stack(list(cases.values()))
+def test_maps_that_break_scorers() -> None:
+    """Public scorers give infinities, errors, or a score where there is nothing to score (docs/validation.md)."""
+    names, maps = list(breaking_maps()), torch.stack(list(breaking_maps().values()))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = dict(zip(cases, grid_scores(maps).tolist(), strict=True))
-        square = dict(zip(cases, square_scores(maps).tolist(), strict=True))
-        both = [grid_scores(maps, "banino"), grid_scores(maps, ellipse_corrected=True)]
-    assert scores["hexagon"] > 1.3
-    assert scores["offset"] == pytest.approx(scores["hexagon"], abs=1e-6)
-    assert scores["tiny"] == pytest.approx(scores["hexagon"], abs=1e-9)
-    assert scores["sparse"] > 1
-    assert math.isnan(scores["sparser"]) or scores["sparser"] > 1
-    for name in ("field", "corner", "stripes", "square"):
-        assert scores[name] < 0.7, name
-    assert square["square"] > 1 > square["hexagon"]
-    for values in (scores, square, *(dict(zip(cases, b.tolist(), strict=True)) for b in both)):
-        assert {name for name, value in values.items() if math.isnan(value)} >= {"constant", "one bin"}
+        scores, square, banino, corrected = (
+            dict(zip(names, values.tolist(), strict=True))
+            for values in (
+                grid_scores(maps),
+                square_scores(maps),
+                grid_scores(maps, "banino"),
+                grid_scores(maps, ellipse_corrected=True),
+            )
+        )
+        found = dict(zip(names, lattices(maps, 0.04).spacing_m.tolist(), strict=True))
+    perfect = scores["hexagon without noise"]
+    assert perfect == pytest.approx(GOLDEN["sargolini"], abs=1e-9)
+    assert scores["hexagon + 1,000,000"] == pytest.approx(perfect, abs=1e-6)
+    assert scores["hexagon × 0.000,000,001"] == pytest.approx(perfect, abs=1e-9)
+    assert scores["square lattice"] < -0.5
+    assert scores["one field"] < 0.1
+    assert scores["fields at the edges"] < 0
+    assert scores["stripes"] < 0.3
+    for values in (scores, square, banino, corrected):
+        assert math.isnan(values["constant"]), "no variance, no correlation"
+        assert math.isnan(values["one visited bin"]), "no two bins to compare"
         assert all(-2 <= value <= 2 for value in values.values() if not math.isnan(value))
+    # 250 of 2500 bins: 25 are shared at the lags of the centre and ever fewer outwards, too few for a whole ring
+    assert math.isnan(scores["hexagon, 90 % unvisited"])
+    assert {name for name, value in scores.items() if math.isnan(value)} == UNDEFINED
+    assert square["square lattice"] > 1 > square["hexagon without noise"]
+    has_lattice = {name for name, value in found.items() if not math.isnan(value)}
+    hexagons = {name for name in names if "hexagon" in name and "unvisited" not in name}
+    assert hexagons <= has_lattice
+    assert not has_lattice & {"constant", "one visited bin", "stripes", "one field", "fields at the edges"}
+
+
+def test_a_hexagon_seen_in_a_fifth_of_its_bins_is_one(perfect) -> None:
+    drawn = torch.rand(50, 50, generator=torch.Generator().manual_seed(0))
+    assert grid_scores(perfect.where(drawn < 0.2, torch.nan)) > 1
 
 
 def test_ellipse_correction_undoes_a_stretch() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from entorhinal.analysis import grid_scores
 from entorhinal.benchmarks import evaluate
 from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tasks import generalization, get_task
@@ -194,30 +193,6 @@ def test_models_on_a_line_are_not_asked() -> None:
 
     record = score(Line.make())
     assert (record.status, record.error) == ("not applicable", "one-dimensional model in a two-dimensional arena")
-
-
-def test_units_below_a_noise_map_are_done_and_the_verdict_is_that_of_all(monkeypatch) -> None:
-    """Stopping early changes no verdict: a unit is a grid unit exactly if its score is above the noise it met."""
-    axis = torch.linspace(-0.5, 0.5, 30, dtype=torch.float64)
-    place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
-    hexagons = IDEAL.rates_at(place).movedim(-1, 0)
-    noise = torch.randn(8, 30, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    maps = torch.cat((hexagons, noise, torch.ones_like(noise[:1])))
-    tried = []
-    real = generalization.null_grid_scores
-    monkeypatch.setattr(
-        generalization, "null_grid_scores", lambda maps, *a, **k: tried.append(len(maps)) or real(maps, *a, **k)
-    )
-    monkeypatch.setattr(generalization, "NULL_MAPS", 20)
-    scores = grid_scores(maps)
-    threshold, is_grid = generalization._against_null(maps, scores, torch.Generator().manual_seed(1), lambda part: None)
-    assert torch.equal(is_grid, scores > threshold)
-    assert is_grid[:8].all()
-    assert int(is_grid[8:].sum()) <= 2
-    assert not is_grid[-1]
-    assert len(tried) == 20
-    assert tried[0] == 16, "a constant map has no score and needs no noise"
-    assert tried[-1] < 16
 
 
 def test_progress_runs_to_its_end() -> None:
