@@ -6,22 +6,41 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from entorhinal.analysis.tensors import Array
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#999999"
 """Colours that the colour-blind tell apart (Okabe & Ito)."""
 
+COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9")
+"""Of modules, in turn."""
+
+HEXAGONAL = np.array([[1, 0], [0.5, np.sqrt(0.75)]])
+SPACING_TICKS_M = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 3.0, 4.0)
+
 
 def _numpy(values: Array) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def rate_map(ax: Axes, map_: Array, *, bin_m: float, scale_bar: bool = True, cmap: str = "viridis") -> Axes:
-    """One rate map (H, W), lowest y at the bottom, unvisited bins white, with a bar of a quarter of the width."""
+def rate_map(
+    ax: Axes,
+    map_: Array,
+    *,
+    bin_m: float,
+    scale_bar: bool = True,
+    cmap: str = "viridis",
+    limits: tuple[float, float] | None = None,
+) -> Axes:
+    """One rate map (H, W), lowest y at the bottom, unvisited bins white, with a bar of a quarter of the width.
+
+    limits: rates of the first and last colour; the map's own range if None.
+    """
     image = _numpy(map_)
     height_m, width_m = (n * bin_m for n in image.shape)
-    ax.imshow(image, origin="lower", extent=(0, width_m, 0, height_m), cmap=cmap, interpolation="nearest")
+    norm = None if limits is None else Normalize(*limits)
+    ax.imshow(image, origin="lower", extent=(0, width_m, 0, height_m), cmap=cmap, norm=norm, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -56,17 +75,59 @@ def autocorrelogram(
     return ax
 
 
+def module_scatter(ax: Axes, spacing_m: Array, orientation_rad: Array, labels: Array) -> Axes:
+    """Units by spacing and orientation, (N,) each, coloured by module; units without one (label -1) grey and open."""
+    spacing, angle, label = _numpy(spacing_m), np.rad2deg(_numpy(orientation_rad)) % 60, _numpy(labels)
+    ax.scatter(spacing[label < 0], angle[label < 0], s=6, facecolors="none", edgecolors=GREY, linewidths=0.5)
+    for k in np.unique(label[label >= 0]):
+        here = label == k
+        name = f"{np.nanmedian(spacing[here]):.2f} m ({here.sum()})"
+        ax.scatter(spacing[here], angle[here], s=6, color=COLOURS[int(k) % len(COLOURS)], linewidths=0, label=name)
+    ax.set(xlabel="spacing (m)", ylabel="orientation (°)", xscale="log", ylim=(0, 60), yticks=(0, 20, 40, 60))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    low, high = np.nanmin(spacing, initial=np.inf), np.nanmax(spacing, initial=0)
+    ax.set_xticks([tick for tick in SPACING_TICKS_M if 0.8 * low <= tick <= 1.25 * high])
+    return ax
+
+
+def phase_tile(ax: Axes, phases: Array, *, basis_m: Array | None = None, color: str = BLUE) -> Axes:
+    """Phases (N, 2), in units of the two lattice vectors, in the unit cell around 0.
+
+    basis_m: (2, 2), lattice vectors as rows; unit vectors at 60 degrees if None.
+    """
+    basis = HEXAGONAL if basis_m is None else _numpy(basis_m)
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]]) @ basis
+    phase = _numpy(phases)
+    ax.plot(*corners.T, color="black", linewidth=0.6)
+    ax.scatter(*((phase - np.round(phase)) @ basis).T, s=6, color=color, linewidths=0)
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    return ax
+
+
 def error_curve(ax: Axes, distance_m: Array, error_m: Array, *, label: str = "", color: str = BLUE) -> Axes:
-    """Error against distance walked, (B, T) each: every trial thin, the median over trials thick."""
+    """Error against distance walked, (B, T) each: the median over trials and, from three on, its interquartile band."""
     distance, error = np.atleast_2d(_numpy(distance_m)), np.atleast_2d(_numpy(error_m))
-    for one_distance, one_error in zip(distance, error, strict=True):
-        ax.plot(one_distance, one_error, color=color, linewidth=0.5, alpha=0.4 if len(error) > 1 else 1)
-    if len(error) > 1:
-        shared = np.linspace(0, distance[:, -1].min(), 200)
-        each = [np.interp(shared, d, e) for d, e in zip(distance, error, strict=True)]
-        ax.plot(shared, np.nanmedian(each, 0), color=color, linewidth=1.5)
-    ax.plot([], [], color=color, label=label or None)
+    shared = np.linspace(distance[:, 0].max(), distance[:, -1].min(), 200) if len(error) > 1 else distance[0]
+    each = [np.interp(shared, d, e) for d, e in zip(distance, error, strict=True)]
+    low, middle, high = np.nanquantile(each, (0.25, 0.5, 0.75), axis=0)
+    if len(error) > 2:
+        ax.fill_between(shared, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.plot(shared, middle, color=color, linewidth=1.5, label=label or None)
     ax.set(xlabel="distance walked (m)", ylabel="error (m)", xlim=(0, None), ylim=(0, None))
+    return ax
+
+
+def capacity_curve(
+    ax: Axes, distance_m: Array, typical: Array, least: Array, *, label: str = "", color: str = BLUE
+) -> Axes:
+    """Distance between codes against distance in space, (K,) each: typical over directions thick, least thin."""
+    distance = _numpy(distance_m)
+    ax.plot(distance, _numpy(typical), color=color, linewidth=1.5, label=label or None)
+    ax.plot(distance, _numpy(least), color=color, linewidth=0.6)
+    ax.set(xlabel="distance (m)", ylabel="distance between codes", xlim=(0, distance.max()), ylim=(0, None))
     return ax
 
 

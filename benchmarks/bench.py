@@ -1,4 +1,4 @@
-"""What does training cost?  Ratios between ways of doing one thing, measured in one run, each beside its floor.
+"""What do training and analysis cost?  Ratios between ways of doing one thing, in one run, each beside its floor.
 
     make bench                                   # or: python -m entorhinal.benchmarks.bench [--device cuda]
 
@@ -194,7 +194,19 @@ def optimizer_rows(device: torch.device, rates: Rates) -> list[Row]:
     ]
 
 
+def show(rows: Sequence[Row]) -> None:
+    """Print the rows."""
+    table = Table("what", "ms", "against", "ms", "ratio", "floor, ms", "over its floor", box=None)
+    for row in rows:
+        numbers = (row.ours_ms, row.other_ms, row.other_ms / row.ours_ms, row.floor_ms, row.ours_ms / row.floor_ms)
+        ours, other, ratio, floor, over = (f"{number:.3g}" for number in numbers)
+        table.add_row(row.what, ours, row.against, other, f"{ratio} ×", floor, f"{over} ×")
+    Console().print(table)
+
+
 def main() -> None:
+    from entorhinal.benchmarks import bench_analysis
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     device = choose_device(parser.parse_args().device)
@@ -203,14 +215,10 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     console.print(f"{name}: {found.operations / 1e9:,.0f} GFLOP/s in float32, {found.bytes / 1e9:,.0f} GB/s copied")
     rows: list[Row] = []
-    for part in track((sic_rows, sorscher_rows, optimizer_rows), "measuring", console=Console(stderr=True)):
+    parts = (sic_rows, sorscher_rows, optimizer_rows, bench_analysis.map_rows)
+    for part in track(parts, "measuring", console=Console(stderr=True)):
         rows += part(device, found)
-    table = Table("what", "ms", "against", "ms", "ratio", "floor, ms", "over its floor", box=None)
-    for row in rows:
-        numbers = (row.ours_ms, row.other_ms, row.other_ms / row.ours_ms, row.floor_ms, row.ours_ms / row.floor_ms)
-        ours, other, ratio, floor, over = (f"{number:.3g}" for number in numbers)
-        table.add_row(row.what, ours, row.against, other, f"{ratio} ×", floor, f"{over} ×")
-    console.print(table)
+    show(rows)
     if device.type == "cuda":
         from entorhinal.benchmarks import bench_sic
 

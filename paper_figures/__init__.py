@@ -20,6 +20,7 @@ FIGURES = (
     "sic_maps",
     "training_curves",
     "gridness",
+    "validation",
     "leaderboard",
 )
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
+from entorhinal.analysis import plots
 from entorhinal.benchmarks.records import SHIPPED, find_record
 from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete
@@ -177,6 +178,5 @@ def _draw_error(axes: Axes, data: Data) -> None:
 
 def _draw_map(axes: Axes, data: Data) -> None:
     extent_m = data.arrays["extent_m"]
-    axes.imshow(data.arrays["rate_map"], origin="lower", extent=tuple(extent_m.ravel()), cmap="viridis")
-    _box(axes, extent_m)
+    plots.rate_map(axes, data.arrays["rate_map"], bin_m=np.ptp(extent_m[0]) / data.arrays["rate_map"].shape[1])
     axes.set_title(f"grid score {float(data.arrays['score']):.2f}")

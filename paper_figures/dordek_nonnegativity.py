@@ -23,6 +23,7 @@ from scipy.ndimage import maximum_filter
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from entorhinal.analysis import plots
 from entorhinal.analysis.lattices import lattices
 from entorhinal.analysis.scores import grid_scores
 from entorhinal.families.codes import difference_of_gaussians_place_cells
@@ -332,7 +333,7 @@ def draw(data: Data) -> Canvas:
         for i in range(4):
             ax = axes[f"{letter}{i + 1}"]
             low = 0 if name == WITH else -top
-            ax.imshow(data.arrays[name][i], origin="lower", cmap=colours, vmin=low, vmax=top)
+            plots.rate_map(ax, data.arrays[name][i], bin_m=1, scale_bar=False, cmap=colours, limits=(low, top))
             ax.set_xlabel(f"component {i + 1}")
             _bare(ax)
         axes[f"{letter}1"].set_ylabel(name)

@@ -271,8 +271,8 @@ def draw(data: Data) -> Canvas:
     left.set_title("b", loc="left", fontweight="bold")
     for network, colour in ((TRAINED, plots.BLUE), (UNTRAINED, plots.GREY), (ONE_TORUS, plots.GREEN)):
         rows = _rows(data, network, "distance")
-        right.plot(rows["distance_m"], rows["mean"], color=colour, linewidth=1.5, label=network)
-        right.plot(rows["distance_m"], rows["nearest"], color=colour, linewidth=0.6)
+        curves = (rows[name].to_numpy() for name in ("distance_m", "mean", "nearest"))
+        plots.capacity_curve(right, *curves, label=network, color=colour)
     right.axhline(0.55, color="black", linewidth=0.6, linestyle="--")
     right.axvspan(0, float(data.arrays["spread_m"]), color="#eeeeee", zorder=0)
     right.set(xlabel="distance from the origin (m)", ylabel="‖g(0) − g(x)‖", xlim=(0, FARTHEST_M), ylim=(0, None))
