@@ -100,7 +100,8 @@ def phase_tile(ax: Axes, phases: Array, *, basis_m: Array | None = None, color: 
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]]) @ basis
     phase = _numpy(phases)
     ax.plot(*corners.T, color="black", linewidth=0.6)
-    ax.scatter(*((phase - np.round(phase)) @ basis).T, s=6, color=color, linewidths=0)
+    x, y = ((phase - np.round(phase)) @ basis).T
+    ax.scatter(x, y, s=6, color=color, linewidths=0)
     ax.set(aspect="equal", xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -111,8 +112,9 @@ def error_curve(ax: Axes, distance_m: Array, error_m: Array, *, label: str = "",
     """Error against distance walked, (B, T) each: the median over trials and, from three on, its interquartile band."""
     distance, error = np.atleast_2d(_numpy(distance_m)), np.atleast_2d(_numpy(error_m))
     shared = np.linspace(distance[:, 0].max(), distance[:, -1].min(), 200) if len(error) > 1 else distance[0]
-    each = [np.interp(shared, d, e) for d, e in zip(distance, error, strict=True)]
-    low, middle, high = np.nanquantile(each, (0.25, 0.5, 0.75), axis=0)
+    each = np.array([np.interp(shared, d, e) for d, e in zip(distance, error, strict=True)])
+    defined = ~np.isnan(each).all(0)
+    shared, (low, middle, high) = shared[defined], np.nanquantile(each[:, defined], (0.25, 0.5, 0.75), axis=0)
     if len(error) > 2:
         ax.fill_between(shared, low, high, color=color, alpha=0.2, linewidth=0)
     ax.plot(shared, middle, color=color, linewidth=1.5, label=label or None)

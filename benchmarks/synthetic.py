@@ -233,6 +233,15 @@ def rectified_units(count: int, generator: torch.Generator) -> Tensor:
     return torch.relu(noise - noise.mean((1, 2), keepdim=True))
 
 
+def rectified_units_1m(count: int, generator: torch.Generator) -> Tensor:
+    """Such noise of 0.3 to 0.6 m seen in a box of 1 m and smoothed by 3 cm: what `gridness-v1` sees of that control."""
+    draw = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    maps = grids(0.3 + 0.3 * draw[0], draw[1] * math.pi / 3, generator).maps(2.2, 110)
+    noise = spectrum_noise(maps, generator=generator, keep_values=False)
+    noise = torch.relu(noise - noise.mean((1, 2), keepdim=True))
+    return smooth_maps(noise[:, 30:80, 30:80], 1.5)
+
+
 def ring_noise(count: int, generator: torch.Generator) -> Tensor:
     """Thirty plane waves of one length, random directions and phases: a scale as sharp as a grid's, no directions."""
     spacing_m = 0.3 + 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
@@ -281,13 +290,14 @@ NULLS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
     "low-pass noise": lowpass_noise,
     "noise of a grid's spectrum": spectrum_units,
     "the same, rectified": rectified_units,
+    "the same, in a 1 m box": rectified_units_1m,
     "waves of one length": ring_noise,
     "moved fields": scattered_fields,
     "place cells": place_cells,
     "several fields": many_fields,
     "bands": bands,
 }
-"""Kinds of units that are no grid: ``(count, generator) -> maps (count, 50, 50)`` of a 2 m box."""
+"""Kinds of units that are no grid: ``(count, generator) -> maps (count, 50, 50)`` of a 2 m box unless named."""
 
 
 def breaking_maps() -> dict[str, Tensor]:
