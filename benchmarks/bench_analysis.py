@@ -1,7 +1,7 @@
 """How fast is the analysis?  Rows of `make bench`, each thing against what it replaces.
 
-The target for maps is 0.5 ms a map on two cores, and 4,096 maps in 2 s on a large GPU. Public scorers take 9 ms
-(spatial-maps) and 160 ms (opexebo) a map on a core (docs/validation.md), for the score alone.
+The target for maps is 0.5 ms a map on two cores, and 4,096 maps in 2 s on a large GPU. Public scorers take 5 ms
+(spatial-maps) and 85 ms (opexebo) of a core a map, for the score alone (docs/validation.md).
 """
 
 import argparse
