@@ -68,7 +68,7 @@ with open(sys.argv[2], "w") as file:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one scorer, a map each: score, NaN where there is none; the error raised, if any; seconds of processor time."""
+    """Of one scorer, for each map: score, NaN where there is none; the error raised, if any; processor seconds."""
 
     name: str
     version: str
