@@ -301,7 +301,7 @@ NULLS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
 
 
 def breaking_maps() -> dict[str, Tensor]:
-    """Ten maps (50, 50) of a 2 m box on which published scorers fail, by name."""
+    """Ten maps (50, 50) of a 2 m box that can break a scorer, by name."""
     y, x = torch.meshgrid(*[torch.arange(BINS, dtype=torch.float64)] * 2, indexing="ij")
     waves = hexagonal_waves(torch.tensor([0.5], dtype=torch.float64), torch.tensor([math.radians(10)]))
     hexagon = hexagonal_tuning(bin_centres_m(), waves, torch.zeros(1, 2, dtype=torch.float64))[..., 0]

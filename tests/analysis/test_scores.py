@@ -79,7 +79,7 @@ def test_holes_matter_little(perfect) -> None:
 
 
 def test_maps_that_break_scorers() -> None:
-    """Public scorers give infinities, errors, or a score where there is nothing to score (docs/validation.md)."""
+    """Some public scorers give a score where there is nothing to score (docs/validation.md)."""
     names, maps = list(breaking_maps()), torch.stack(list(breaking_maps().values()))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
