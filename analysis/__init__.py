@@ -3,27 +3,41 @@
 Maps and rates are torch tensors or numpy arrays; torch comes back, in float64 where the device has it.
 """
 
+from entorhinal.analysis.independence import Independence, independence
 from entorhinal.analysis.lattices import Lattices, fourier_lattices, lattices
 from entorhinal.analysis.maps import RateMapAccumulator, RateMaps, autocorrelograms, rate_maps, smooth_maps
+from entorhinal.analysis.modules import Modules, discreteness, mixture_modules, module_overlaps, modules
 from entorhinal.analysis.nulls import above_null, moved_fields, null_grid_scores, spectrum_noise, time_shifted_maps
 from entorhinal.analysis.path import PathError, decode_positions, path_error
+from entorhinal.analysis.phases import PhaseUniformity, decode_phases, phase_uniformity, phases
 from entorhinal.analysis.scores import best_rings, grid_scores, scores_and_lattices, square_scores
 
 __all__ = [
+    "Independence",
     "Lattices",
+    "Modules",
     "PathError",
+    "PhaseUniformity",
     "RateMapAccumulator",
     "RateMaps",
     "above_null",
     "autocorrelograms",
     "best_rings",
+    "decode_phases",
     "decode_positions",
+    "discreteness",
     "fourier_lattices",
     "grid_scores",
+    "independence",
     "lattices",
+    "mixture_modules",
+    "module_overlaps",
+    "modules",
     "moved_fields",
     "null_grid_scores",
     "path_error",
+    "phase_uniformity",
+    "phases",
     "rate_maps",
     "scores_and_lattices",
     "smooth_maps",

@@ -114,7 +114,8 @@ class Card(BaseModel):
         description="its need of known positions: none, to choose pairs, as input, as training target"
     )
     tasks: tuple[str, ...] = Field(
-        ("gridness", "path_integration", "generalization", "cost"), description="tasks that make sense for it"
+        ("gridness", "path_integration", "generalization", "modules", "cost"),
+        description="tasks that make sense for it",
     )
     deviations: tuple[str, ...] = Field((), description="where it departs from the paper")
     provenance: dict[str, str] = Field(default_factory=dict, description="where each default of the config comes from")

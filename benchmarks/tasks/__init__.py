@@ -14,6 +14,7 @@ TASKS = {
     "gridness-v1": "entorhinal.benchmarks.tasks.gridness:Gridness",
     "path_integration-v1": "entorhinal.benchmarks.tasks.path_integration:PathIntegration",
     "generalization-v1": "entorhinal.benchmarks.tasks.generalization:Generalization",
+    "modules-v1": "entorhinal.benchmarks.tasks.modules:ModulesTask",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 

@@ -43,41 +43,25 @@ import torch
 from torch import Tensor
 
 from entorhinal.analysis import (
-    RateMapAccumulator,
     RateMaps,
     above_null,
     decode_positions,
     scores_and_lattices,
 )
 from entorhinal.analysis.tensors import standardized
-from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.map_run import MapRun, active_units, run_maps
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, in_the_plane
 from entorhinal.families.model import Model
-from entorhinal.families.world import Arena, Trajectories, World
+from entorhinal.families.world import Arena, World
 
 __all__ = ["Generalization"]
 
 BINS = {1: 50, 2: 100, 4: 100}
 """Bins a side, by scale."""
 
-SIDE_M, TRIALS, STEPS, SMOOTHING_M, UNITS, NULL_MAPS, ACTIVE = 1.0, 64, 2000, 0.03, 64, 100, 0.01
-DECODE_EVERY, KEPT_MAPS, MISSING = 50, 6, 0.1
-
-
-@dataclass(frozen=True)
-class _Run:
-    """maps of all, of the even and of the odd trials (U, H, W); rates (B/2, M, U) of the odd ones and where they were
-    (B/2, M, 2), once a second; missing: which part of the rates was not finite; infinite: whether any was ±inf."""
-
-    units: Tensor
-    whole: RateMaps
-    even: RateMaps
-    odd: RateMaps
-    rates: Tensor
-    position_m: Tensor
-    missing: float
-    infinite: bool
+SIDE_M, TRIALS, STEPS, SMOOTHING_M, UNITS, NULL_MAPS = 1.0, 64, 2000, 0.03, 64, 100
+DECODE_EVERY, KEPT_MAPS = 50, 6
 
 
 @dataclass(frozen=True)
@@ -117,7 +101,16 @@ class Generalization:
             def report(part: float, i: int = i) -> None:
                 progress(round(1000 * (i + part)), 1000 * len(BINS))
 
-            run = _run(model, walk.to(device), BINS[scale], seed, lambda part: report(part / 2))
+            run = run_maps(
+                model,
+                walk.to(device),
+                bins=BINS[scale],
+                smoothing_m=SMOOTHING_M,
+                at_most=UNITS,
+                every=DECODE_EVERY,
+                seed=seed,
+                report=lambda part: report(part / 2),
+            )
             boxes[scale] = _measure(run, scale, seed, lambda part: report(0.5 + part / 2))
             _add(result, boxes[scale], scale, side_m)
             if scale != 1:
@@ -135,44 +128,10 @@ class Generalization:
         return result
 
 
-def _run(model: Model, walk: Trajectories, bins: int, seed: int, report: Callable[[float], None]) -> _Run:
-    """The model along the walk, reduced to maps and a sample a second as it goes."""
-    halves = slice(None), slice(0, None, 2), slice(1, None, 2)
-    accumulators = [RateMapAccumulator(walk.arena.extent_m, bins, SMOOTHING_M) for _ in halves]
-    units: Tensor | None = None
-    samples: list[Tensor] = []
-    done = missing = infinite = 0
-    for chunk, representation in rollout(model, walk, progress=lambda step, steps: report(step / steps)):
-        if units is None:
-            units = choose_units(representation.rates.shape[-1], UNITS, seed).to(walk.start_m.device)
-        rates = representation.rates[..., units]
-        missing += int((~rates.isfinite()).sum())
-        infinite += int(rates.isinf().sum())
-        rates = rates.where(rates.isfinite(), torch.nan)
-        for accumulator, trials in zip(accumulators, halves, strict=True):
-            accumulator.add(rates[trials], chunk.position_m[trials])
-        samples.append(rates[1::2, -done % DECODE_EVERY :: DECODE_EVERY].clone())
-        done += chunk.steps
-    assert units is not None
-    whole, even, odd = (accumulator.result() for accumulator in accumulators)
-    return _Run(
-        units,
-        whole,
-        even,
-        odd,
-        rates=torch.cat(samples, 1),
-        position_m=walk.position_m[1::2, ::DECODE_EVERY],
-        missing=missing / max(1, walk.batch * walk.steps * len(units)),
-        infinite=infinite > 0,
-    )
-
-
-def _measure(run: _Run, scale: int, seed: int, report: Callable[[float], None]) -> _Box:
+def _measure(run: MapRun, scale: int, seed: int, report: Callable[[float], None]) -> _Box:
     maps = run.whole.values
-    answers = run.missing <= MISSING
-    none = "the rates grow without bound" if run.infinite else "the model has no answer outside its extent"
-    spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
-    active = answers & (spread > ACTIVE * spread.max().clamp_min(torch.finfo(maps.dtype).tiny))
+    answers = not run.none
+    active = answers & active_units(maps)
     score, found = scores_and_lattices(maps[active], run.whole.bin_m)
     generator = torch.Generator(maps.device).manual_seed(derive(seed, "generalization", "null", f"{scale}x"))
     threshold, is_grid = above_null(maps[active], score, NULL_MAPS, generator=generator, report=report)
@@ -195,7 +154,7 @@ def _measure(run: _Run, scale: int, seed: int, report: Callable[[float], None]) 
         error_m=error_m,
         chance_m=chance_m,
         visited=float((run.whole.occupancy > 0).double().mean()),
-        none="" if answers else none,
+        none=run.none,
     )
 
 
@@ -206,7 +165,7 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
     return (a * b).sum((1, 2)) / mask.sum((1, 2))
 
 
-def _localise(run: _Run, active: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def _localise(run: MapRun, active: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Errors of the decoded places of the odd trials, and by chance; empty where nothing can be decoded."""
     values = run.even.values[active]
     if not len(values) or not values.isfinite().all(0).any():
