@@ -83,6 +83,9 @@ def independence(maps: Array, modules: Modules, bin_m: float, *, seed: int = 0) 
     and not the reverse. Modules that are harmonics of a common base which no unit has are *not* found: neither says the
     other's phase, though their joint code repeats.
 
+    The phase of a module has two dimensions, so that it explains much of any five units: ``coherence`` tells a torus
+    from units of unlike lattices with about eight units or more, and below only warns.
+
     Maps average over visits, so a code that drifts is tested on what of it is stable. In a box of few periods the test
     is weak: with only the six nearest repeats, 3 % of unrelated pairs of regular lattices agree by chance.
 

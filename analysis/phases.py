@@ -17,6 +17,9 @@ HARMONICS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2), (2, 0), (0, 2), (2
 """Waves fitted to a map, as multiples of k1 and k2: the three shortest, then the two next shells of the dual lattice,
 which take up the sharpness of fields and so keep it from leaking into the first three where a box cuts periods."""
 
+RASTER = 16
+"""Phases a side of the cell among which decoding begins."""
+
 
 def phases(
     maps: Array, lattice: Lattices | Array, bin_m: float, *, origin_m: tuple[float, float] = (0.0, 0.0)
@@ -71,9 +74,9 @@ def phases(
 def decode_phases(rates: Array, unit_phases: Array) -> Tensor:
     """Phase of a module at every moment or place, read from its units' activity.
 
-    Each unit's rate, standardised over all samples, is taken as the sum of the three waves at its own phase: the three
-    complex amplitudes of a moment are the least-squares solution over units, which, unlike a population vector, uneven
-    phases do not bias. The phase maximises their agreement, as in `phases`.
+    Each unit's rate, standardised over all samples, is compared with the sum of the three waves at its own phase. The
+    phase is the least-squares one over units: the best of a raster of the cell, refined by Gauss-Newton steps. Unlike a
+    population vector, uneven phases of the units do not bias it.
 
     Args:
         rates: (..., N), any unit of rate. Samples in which a unit of known phase is NaN have no phase.
@@ -97,12 +100,35 @@ def decode_phases(rates: Array, unit_phases: Array) -> Tensor:
     samples = rates[..., known].reshape(-1, int(known.sum()))
     complete = samples.isfinite().all(-1)
     values, _ = standardized(samples.where(complete[:, None], torch.nan).T[:, None])
-    waves = wave_phases(offsets[known])
-    design = torch.cat([(2 * pi * waves).cos(), (2 * pi * waves).sin()], -1)  # (N, 6)
-    fit = values[:, 0].T @ torch.linalg.pinv(design, rtol=0.1).mT  # (M, 6)
-    amplitude = torch.complex(fit[:, :3], fit[:, 3:])
-    read = complete & (amplitude.abs().amax(-1) > 1e-9)
-    return cell_phases(amplitude).where(read[:, None], torch.nan).reshape(*rates.shape[:-1], 2)
+    values, offsets = values[:, 0].T, offsets[known]
+    size = chunk_size(48 * len(offsets) + 16 * RASTER**2, rates.device)
+    cell = torch.cat([_matched(part, offsets) for part in values.split(size)]) if len(values) else values[:, :2]
+    read = complete & values.any(-1)
+    return cell.where(read[:, None], torch.nan).reshape(*rates.shape[:-1], 2)
+
+
+def _matched(values: Tensor, offsets: Tensor) -> Tensor:
+    """Least-squares phases (M, 2) of standardised activity (M, N) of units at ``offsets`` (N, 2)."""
+    amplitude = 1.5**-0.5  # gives the sum of three cosines variance 1
+    axis = torch.arange(RASTER, dtype=values.dtype, device=values.device) / RASTER
+    raster = torch.cartesian_prod(axis, axis)
+
+    def angles(cell: Tensor) -> Tensor:  # (M, 2) -> (M, N, 3)
+        return 2 * pi * wave_phases(cell[:, None] - offsets)
+
+    templates = amplitude * angles(raster).cos().sum(-1)
+    cell = raster[(values @ templates.T - templates.square().sum(1) / 2).argmax(1)]
+    for _ in range(4):
+        angle = angles(cell)
+        slope = -2 * pi * amplitude * angle.sin()  # by each wave's phase
+        slope = slope[..., :2] + slope[..., 2:]
+        error = values - amplitude * angle.cos().sum(-1)
+        gram = slope.mT @ slope
+        ridge = 1e-3 * gram.diagonal(dim1=-2, dim2=-1).sum(-1) + torch.finfo(gram.dtype).tiny
+        gram = gram + ridge[:, None, None] * torch.eye(2, dtype=gram.dtype, device=gram.device)
+        step = torch.linalg.solve(gram, (slope.mT @ error[..., None]))[..., 0]
+        cell = cell + step.clamp(-0.5 / RASTER, 0.5 / RASTER)
+    return _in_cell(cell)
 
 
 def wave_phases(cell: Tensor) -> Tensor:
@@ -127,6 +153,10 @@ def cell_phases(amplitude: Tensor) -> Tensor:
         right_1, right_2 = e1 + e3, e2 + e3
         step = torch.stack([(w2 + w3) * right_1 - w3 * right_2, (w1 + w3) * right_2 - w3 * right_1], -1)
         cell = cell + step / determinant[..., None]
+    return _in_cell(cell)
+
+
+def _in_cell(cell: Tensor) -> Tensor:
     cell = cell - cell.floor()
     return cell.where(cell < 1, 0)  # a tiny negative phase rounds up to 1
 
@@ -192,8 +222,8 @@ def phase_uniformity(unit_phases: Array, *, draws: int = 500, seed: int = 0) -> 
     cell = cell[cell.isfinite().all(1)]
     n = len(cell)
     if n < 5:
-        empty = cell.new_full((3,), torch.nan)
-        return PhaseUniformity(*[float("nan")] * 3, empty, empty, float("nan"))
+        none, empty = float("nan"), cell.new_full((3,), torch.nan)
+        return PhaseUniformity(none, none, none, empty, empty, none)
     generator = torch.Generator(cell.device).manual_seed(seed)
     null = torch.empty(draws, dtype=cell.dtype, device=cell.device)
     for part in torch.arange(draws, device=cell.device).split(chunk_size(80 * n * n, cell.device)):

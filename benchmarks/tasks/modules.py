@@ -56,6 +56,7 @@ from entorhinal.analysis import (
     phases,
     scores_and_lattices,
 )
+from entorhinal.analysis.modules import LEAST_UNITS
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import MapRun, active_units, run_maps
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, in_the_plane
@@ -118,7 +119,8 @@ class ModulesTask:
         result.add("module_count", torch.nan if no_grids and not n else count, "", "none", grids, no_grids)
         few = no_grids or "fewer than 10 grid units"
         result.add("discreteness_p", whole.p_value, "", "none", grids, few)
-        result.add("mixture_modules", *_mixture(found.spacing_m[is_grid], drawn, few))
+        mixture, why = _mixture(found.spacing_m[is_grid], drawn)
+        result.add("mixture_modules", mixture, "", "none", grids, few if grids < 2 * LEAST_UNITS else why)
         undecided = no_modules if not count else "the box holds too few periods of a module to tell"
         independent = linked.count if linked.decided and n else math.nan
         result.add("independent_modules", independent, "", "higher", count, undecided if n else no_grids)
@@ -188,15 +190,14 @@ def _part(progress: Callable[[float], None], done: int, total: int, part: float)
     progress((done + part) / total)
 
 
-def _mixture(spacing_m: Tensor, seed: int, few: str) -> tuple[float, str, str, int, str]:
-    """Value, unit, direction, n and reason of the mixture's count."""
-    n = int(spacing_m.isfinite().sum())
-    if n < 10:
-        return math.nan, "", "none", n, few
+def _mixture(spacing_m: Tensor, seed: int) -> tuple[float, str]:
+    """The mixture's count, and why there is none."""
+    if len(spacing_m) < 2 * LEAST_UNITS:
+        return math.nan, ""
     try:
-        return mixture_modules(spacing_m, seed=seed), "", "none", n, ""
+        return mixture_modules(spacing_m, seed=seed), ""
     except ImportError:
-        return math.nan, "", "none", n, "scikit-learn is not installed"
+        return math.nan, "scikit-learn is not installed"
 
 
 def _extreme(values: Tensor, sign: int) -> float:
