@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
+from entorhinal.analysis.statistics import estimate
 from entorhinal.benchmarks.records import Record, by_condition, config_hash
 from entorhinal.benchmarks.tasks import TASKS
 from entorhinal.families.errors import InputError, unknown
@@ -159,10 +159,8 @@ def _cell(group: Sequence[Record], metric: str) -> tuple[float, tuple[float, flo
     if any(math.isnan(value) for value in values):
         reasons = [m.reason for record in group for m in record.metrics if m.name == metric and m.value is None]
         return math.nan, None, reasons[0]
-    if len(values) < 2:
-        return values[0], None, ""
-    found = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return float(np.mean(values)), (float(found.low), float(found.high)), ""
+    found = estimate(values)
+    return found.value, None if found.reason else (found.low, found.high), ""
 
 
 def render(frame: pd.DataFrame, format: str = "md", columns: Sequence[Column] = COLUMNS) -> str:
@@ -207,7 +205,10 @@ def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame
                 cells.append(text)
         arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[column.better]
         shown[column.heading + arrow] = cells
-    notes = ["Ranked within what was put in, never overall. Brackets: 95 % interval over seeds (models that have one)."]
+    notes = [
+        "Ranked within what was put in, never overall. Brackets: bootstrap interval over seeds (models that have more "
+        "than one), nominally 95 %; of normal values it covers 91 % with 10 seeds, 83 % with 5, 48 % with 2."
+    ]
     return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
 
 
