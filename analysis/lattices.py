@@ -201,7 +201,7 @@ def inner_peaks(images: Tensor, *, strongest: bool = False) -> Tensor:
     corner = (row * (2 * width - 1) + column)[..., None]
     offsets = torch.tensor([i * (2 * width - 1) + j for i in range(3) for j in range(3)], device=images.device)
     patch = half.flatten(1).gather(1, (corner + offsets).flatten(1)).reshape(*rank.shape, 3, 3)
-    shift, is_peak = _quadratic_peak(patch)
+    shift, is_peak = quadratic_peak(patch)
     found = torch.stack([column - (width - 2) + shift[..., 0], row + shift[..., 1]], -1)
     found, order = sorted_axes(found.where((rank.isfinite() & is_peak)[..., None], torch.nan))
     return _closed_triple(found, rank.gather(1, order))
@@ -224,7 +224,7 @@ def _closed_triple(peaks: Tensor, cost: Tensor) -> Tensor:
     return three.where((best < torch.inf)[:, None, None], torch.nan)
 
 
-def _quadratic_peak(patch: Tensor) -> tuple[Tensor, Tensor]:
+def quadratic_peak(patch: Tensor) -> tuple[Tensor, Tensor]:
     """Summit (..., 2) as (x, y) of the least-squares quadratic through 3 x 3 values, and whether it is a peak."""
     dx = (patch[..., 2] - patch[..., 0]).sum(-1) / 6
     dy = (patch[..., 2, :] - patch[..., 0, :]).sum(-1) / 6

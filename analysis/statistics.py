@@ -1,8 +1,8 @@
 """Statistics over replicates: the replicate is the training seed, never the unit, and whole seeds are resampled.
 
 Estimates come with a 95 % interval by the percentile bootstrap (Efron & Tibshirani 1993). With few seeds it is too
-short: of normal values it holds the true mean in 0.93 of cases with 20 seeds, 0.91 with 10, 0.83 with 5, 0.74 with 3 and
-0.48 with 2 (measured; the bias-corrected bootstrap does no better). So every estimate carries its number of seeds.
+short: of normal values it holds the true mean in 0.93 of cases with 20 seeds, 0.91 with 10, 0.83 with 5, 0.74 with 3
+and 0.48 with 2 (measured; the bias-corrected bootstrap does no better). So every estimate carries its number of seeds.
 
 Interquartile mean and probability of improvement: Agarwal et al. (2021), Deep reinforcement learning at the edge of the
 statistical precipice, NeurIPS 34.

@@ -101,23 +101,8 @@ def test_seeds_of_one_kind_are_no_improvement() -> None:
 
 def test_false_discoveries_by_hand() -> None:
     """Benjamini and Hochberg (1995), table 1: of 15 p-values 4 are rejected at 5 %."""
-    p = [
-        0.0001,
-        0.0004,
-        0.0019,
-        0.0095,
-        0.0201,
-        0.0278,
-        0.0298,
-        0.0344,
-        0.0459,
-        0.3240,
-        0.4262,
-        0.5719,
-        0.6528,
-        0.759,
-        1,
-    ]
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.324, 0.4262, 0.5719, 0.6528, 0.759]
+    p.append(1.0)
     assert false_discoveries(p).tolist() == [True] * 4 + [False] * 11
     assert false_discoveries(torch.tensor([math.nan, 0.01])).tolist() == [False, True]
     assert false_discoveries([math.nan]).tolist() == [False]
@@ -134,9 +119,8 @@ def test_estimates_follow_scale_and_offset_and_hold_their_value(values, scale, o
     for statistic in ("mean", "iqm"):
         plain, moved = estimate(base, statistic), estimate(scale * base + offset, statistic)
         assert moved.value == pytest.approx(scale * plain.value + offset, abs=1e-6)
-        assert (moved.low, moved.high) == pytest.approx(
-            (scale * plain.low + offset, scale * plain.high + offset), abs=1e-6
-        )
+        bounds = [scale * bound + offset for bound in (plain.low, plain.high)]
+        assert [moved.low, moved.high] == pytest.approx(bounds, abs=1e-6)
         assert base.min() <= plain.low <= plain.high <= base.max()
 
 
