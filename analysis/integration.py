@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from entorhinal.analysis.lattices import quadratic_peak
+from entorhinal.analysis.lattices import Lattices, quadratic_peak
 from entorhinal.analysis.maps import RateMaps
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
@@ -353,6 +353,50 @@ def aligned_basis(basis_m: Array, reference_m: Array) -> Tensor:
     direction = axes / axes.norm(dim=-1, keepdim=True)
     nearest = (direction @ (reference / reference.norm(dim=-1, keepdim=True)).T).nan_to_num(-1).argmax(1)  # (N, 2)
     return axes.gather(1, nearest[..., None].expand(-1, -1, 2))
+
+
+def lattice_groups(
+    found: Lattices,
+    scores: Array,
+    *,
+    least_score: float = 0.3,
+    at_least: int = 8,
+    log_spacing: float = 0.1,
+    turn_rad: float = pi / 36,
+) -> list[tuple[Tensor, Tensor]]:
+    """Groups of units that share a lattice, enough to follow one; `modules` is the measure of how many there are.
+
+    Of the units that score above ``least_score``, the one with most others within ``log_spacing`` in log spacing and
+    ``turn_rad`` in orientation takes them as its group; then the next of the rest.
+
+    Args:
+        found: lattices of N units.
+        scores: (N,) grid scores.
+        at_least: units of a group.
+
+    Returns:
+        For each group, the largest first, its units (n,) and its basis (2, 2), the median over them.
+
+    Raises:
+        ValueError: as many scores as lattices are needed.
+    """
+    score = as_tensor(scores, "scores", "N")
+    if len(score) != len(found.spacing_m):
+        raise ValueError(f"scores has {len(score)} units and found {len(found.spacing_m)}; give the same units")
+    spacing, angle = found.spacing_m.log(), found.orientation_rad
+    turn = (angle[:, None] - angle + pi / 6) % (pi / 3) - pi / 6
+    free = (score > least_score) & spacing.isfinite()
+    alike = ((spacing[:, None] - spacing).abs() <= log_spacing) & (turn.abs() <= turn_rad)
+    groups = []
+    while True:
+        near = alike & free & free[:, None]
+        count = near.sum(1)
+        if not len(count) or int(count.max()) < at_least:
+            return groups
+        centre = int(count.argmax())
+        units = near[centre].nonzero()[:, 0]
+        groups.append((units, aligned_basis(found.basis_m[units], found.basis_m[centre]).median(0).values))
+        free = free & ~near[centre]
 
 
 def checked_basis(basis_m: Array, like: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ __all__ = ["SUITES", "TASKS", "get_task", "suite"]
 TASKS = {
     "gridness-v1": "entorhinal.benchmarks.tasks.gridness:Gridness",
     "path_integration-v1": "entorhinal.benchmarks.tasks.path_integration:PathIntegration",
+    "attractor-v1": "entorhinal.benchmarks.tasks.attractor:Attractor",
     "generalization-v1": "entorhinal.benchmarks.tasks.generalization:Generalization",
     "modules-v1": "entorhinal.benchmarks.tasks.modules:ModulesTask",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",

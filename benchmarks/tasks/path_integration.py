@@ -8,24 +8,44 @@ calibration trials (25 bins a side, so that five minutes of a rat visit nearly a
 localisation  one global decoder: the bin whose template correlates best with the population, over the whole box.
 integration   the same, but only within 15 cm of the last estimate, from the true start: follows a periodic code.
 
+A third set of numbers, ``phase``, is of the Integration track proper, for codes with a lattice (`follow_phase`): units
+that share a lattice in the templates (8 or more with a score above 0.3; each such group in turn, and the numbers are
+means over groups) are folded into its unit cell, the phase is followed from sample to sample and unwrapped to a path,
+anchored at the first sample alone. Reported: error in metres and in spacings; gain (2 × 2, fitted over 0.5 s) as mean
+and as the ratio of its singular values; the error once the gain of the calibration trials is divided out; slips (the
+error grows by a quarter of a spacing within 0.1 s) a metre; growth of the residual's variance along an axis, a second
+and a metre walked; how much of the maps' variance the cell explains (a group whose median is below a half is left out:
+its maps do not repeat). Beside them stands the error of a code that never moves.
+
+More walks, where they say something new. ``own``: for models that were trained on other steps than the common walk's
+(their root mean square differs by a fifth or more), independent draws of their training steps, folded at the walls, in
+trials of 20 s. Its steps may exceed half a spacing; there phases follow the true path as a guide (`follow_phase`).
+``wide`` and ``wide_own``: the common walk and those steps in a box of twice the training extent, where that is above
+1 m, for the phase alone: a lattice of more than half the box's side cannot be seen in it.
+
 Chance is the localisation of the same estimates dealt to other moments. For models with a decoder of their own, its
 error too, anchored at the first step only, and along the whole recording (600 s) as one trial, kept once a second.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
-from entorhinal.analysis import RateMapAccumulator, decode_positions, path_error
+from entorhinal.analysis import RateMapAccumulator, RateMaps, decode_positions, path_error, scores_and_lattices
+from entorhinal.analysis.integration import fold_maps, follow_phase, integration_error, lattice_groups
+from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units
-from entorhinal.families.model import Decoder, Model, PathIntegrator
+from entorhinal.families.model import Decoder, Model, PathIntegrator, Trainable
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["PathIntegration"]
 
 BINS, SMOOTHING_M, UNITS, SIDE_M, WINDOW_M, TRIALS, MINUTE = 25, 0.03, 256, 1.0, 0.15, 5, 3000
+OWN_STEPS, UNLIKE, EXPLAINED = 1000, 0.2, 0.5
 
 
 class PathIntegration:
@@ -48,9 +68,23 @@ class PathIntegration:
             walks["recorded"] = _minutes(path)
             if isinstance(model, Decoder):
                 self._whole(model, path, result, progress)
-        for i, (name, walk) in enumerate(walks.items()):
-            done = i * walk.steps
-            self._score(model, walk, name, seed, result, lambda d, t, s=done: progress(s + d, len(walks) * t))  # type: ignore[misc]
+        reason = "one-dimensional model"
+        if plane:
+            steps_m, reason = _training_steps(model, walks["walk"], seed)
+            if steps_m is not None:
+                walks["own"] = _folded(steps_m, arena, OWN_STEPS, derive(seed, "path_integration", "own"))
+            if (extent_m := model.card.training_extent_m or 0) > SIDE_M:
+                wide = World(Arena.square(2 * extent_m), device=str(device))
+                walks["wide"] = wide.walk(2 * TRIALS, MINUTE, seed=derive(seed, "path_integration", "wide"))
+                if steps_m is not None:
+                    own_seed = derive(seed, "path_integration", "wide_own")
+                    walks["wide_own"] = _folded(steps_m, wide.arena, OWN_STEPS, own_seed)
+        if "own" not in walks:
+            result.add("own_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
+        total, done = sum(walk.steps for walk in walks.values()), 0
+        for name, walk in walks.items():
+            self._score(model, walk, name, seed, result, lambda d, t, s=done: progress(s + d, total))  # type: ignore[misc]
+            done += walk.steps
         if not plane:
             reason = "one-dimensional model: there is no recording on a track"
             result.add("recorded_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
@@ -82,6 +116,10 @@ class PathIntegration:
         run = follow(model, walk, choose=lambda total: choose_units(total, UNITS, seed), progress=progress)
         accumulator = RateMapAccumulator(walk.arena.extent_m, BINS, SMOOTHING_M)
         templates = accumulator.add(run.rates[0::2], walk.position_m[0::2]).result()
+        if walk.dimensions == 2:
+            _add_phase(result, name, run.rates, walk, templates)
+        if name.startswith("wide"):
+            return
         test = walk.select(slice(1, None, 2))
         rates = run.rates[1::2]
         tracks = {
@@ -102,6 +140,80 @@ class PathIntegration:
         chance = path_error(tracks["localisation"][:, shuffled], test.position_m, test.displacement_m)
         result.add(f"{name}_chance_error_median_m", chance.median_m, "m", "none", chance.error_m.numel())
         result.add(f"{name}_distance_m", test.distance_m[:, -1].mean(), "m", "none", test.batch)
+
+
+def _add_phase(result: Result, name: str, rates: Tensor, walk: Trajectories, templates: RateMaps) -> None:
+    """The Integration track: rates (B, T, units) of all trials, even ones calibrate the gain, odd ones test."""
+    scores, found = scores_and_lattices(templates.values, templates.bin_m)
+    errors, calibrated, cells = [], [], []
+    for units, basis_m in lattice_groups(found, scores):
+        cell = fold_maps(replace(templates, values=templates.values[units]), basis_m)
+        if not cell.explained.nanmedian() > EXPLAINED:
+            continue
+        guide_m = walk.position_m if name.endswith("own") else None
+        path_m = follow_phase(rates[..., units], cell, guide_m=guide_m).path_m
+        gain: Tensor | None = None
+        for trials, into in ((slice(0, None, 2), None), (slice(1, None, 2), errors), (slice(1, None, 2), calibrated)):
+            error = integration_error(
+                path_m[trials],
+                walk.displacement_m[trials],
+                basis_m=basis_m,
+                dt_s=walk.dt_s,
+                gain=gain if into is calibrated else None,
+            )
+            if into is None:
+                gain = error.gain
+            else:
+                into.append(error)
+        cells.append(cell)
+    none = "no 8 units share a lattice in this box"
+    n = sum(len(cell.phase) for cell in cells)
+
+    def add(what: str, each: list[float], unit: str = "", direction: Direction = "none") -> None:
+        value = sum(each) / len(each) if each else torch.nan
+        result.add(f"{name}_phase_{what}", value, unit, direction, n, none)
+
+    result.add(f"{name}_phase_lattices", len(cells), n=n)
+    add("explained", [float(cell.explained.nanmedian()) for cell in cells], "", "higher")
+    add("error_median_m", [float(e.error_m.nanmedian()) for e in errors], "m", "lower")
+    add("error_median_spacings", [float(e.error_spacings.nanmedian()) for e in errors], "", "lower")
+    add("error_end_spacings", [float(e.error_spacings[:, -1].nanmean()) for e in errors], "", "lower")
+    add("error_calibrated_median_m", [float(e.error_m.nanmedian()) for e in calibrated], "m", "lower")
+    add("gain", [e.mean_gain for e in errors])
+    add("gain_anisotropy", [e.anisotropy for e in errors], "", "lower")
+    add("slips_per_m", [e.slips_per_m for e in errors], "1/m", "lower")
+    add("variance_m2_s", [float(e.variance_m2_s.nanmean()) for e in errors], "m²/s", "lower")
+    add("variance_m2_m", [float(e.variance_m2_m.nanmean()) for e in errors], "m²/m", "lower")
+    true_m = (walk.position_m - walk.position_m[:, :1])[1::2].norm(dim=-1)
+    result.add(f"{name}_still_error_median_m", true_m.median(), "m", "none", true_m.numel())
+
+
+def _training_steps(model: Model, walk: Trajectories, seed: int) -> tuple[Tensor | None, str]:
+    """Displacements (M, 2) of a batch of the model's training, or why there are none."""
+    if not isinstance(model, Trainable):
+        return None, "not trained: it has no steps of its own"
+    world = World(Arena.square(model.card.training_extent_m or SIDE_M), device=str(walk.start_m.device))
+    batch = next(iter(model.training_data(world, derive(seed, "path_integration", "training"))))
+    for key in ("displacement_m", "velocity_m"):
+        if isinstance(batch, dict) and key in batch and batch[key].shape[-1] == 2:
+            steps_m = batch[key].reshape(-1, 2)
+            own, common = (float(steps.square().mean().sqrt()) for steps in (steps_m, walk.displacement_m))
+            if abs(own / common - 1) < UNLIKE:
+                return None, "trained on steps of the common walk's size"
+            return steps_m, ""
+    return None, "its training batches do not show their steps"
+
+
+def _folded(steps_m: Tensor, arena: Arena, steps: int, seed: int) -> Trajectories:
+    """Walks of independent draws from given steps, folded back at the walls."""
+    generator = torch.Generator(steps_m.device).manual_seed(seed)
+    low, high = arena.bounds_m(steps_m)
+    trials = 2 * TRIALS
+    start = torch.rand(trials, 1, 2, generator=generator, dtype=steps_m.dtype, device=steps_m.device) * (high - low)
+    chosen = torch.randint(len(steps_m), (trials, steps), generator=generator, device=steps_m.device)
+    free = torch.cat((start, start + steps_m[chosen].cumsum(1)), 1) % (2 * (high - low))
+    position_m = low + torch.where(free > high - low, 2 * (high - low) - free, free)
+    return Trajectories.from_positions(position_m, World.dt_s, arena)
 
 
 def _minutes(recording: Trajectories) -> Trajectories:

@@ -93,7 +93,6 @@ class Residue(Model):
 }""",
         lattice="given",
         supervision="none",
-        tasks=("gridness", "path_integration", "generalization", "modules", "cost"),
         deviations=(
             "all modules share one orientation, so that the remainder theorem holds for each lattice coordinate",
             "fields are three-cosine bumps and position is continuous; a sub-resolution remainder is decoded too",

@@ -90,7 +90,6 @@ class Sorscher(Model):
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
-        tasks=("gridness", "path_integration", "generalization", "modules", "cost"),
         deviations=(
             "Walks stop at the walls and turn along the wall ahead; in the authors' program they turn along the "
             "nearest wall and may step outside by a little.",
