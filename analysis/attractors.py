@@ -13,8 +13,8 @@ from torch import Tensor
 
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
-RATES, LEAST_FALL = 200, 0.05
-"""Candidate rates of decay; a fall smaller than this part of the start is none."""
+RATES, LEAST_FALL, NEAREST = 200, 0.05, 4
+"""Candidate rates of decay; a fall smaller than this part of the start is none; members whose tangents are tried."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,15 @@ class PairStability:
     pairs: int
 
 
-def manifold_distance(states: Array, cloud: Array, *, skip_self: bool = False) -> Tensor:
-    """Distance of each state to the nearest of a cloud that samples the manifold.
+def manifold_distance(states: Array, cloud: Array, tangents: Array | None = None, *, skip_self: bool = False) -> Tensor:
+    """Distance of each state to a manifold that a cloud samples.
 
     Args:
         states: (M, N).
-        cloud: (K, N). It cannot resolve less than its own spacing: that is ``manifold_distance(cloud, cloud,
-            skip_self=True)``.
+        cloud: (K, N). It cannot resolve less than its own spacing: that is the distance of its members with
+            ``skip_self``.
+        tangents: (K, N, D) vectors along the manifold at each member, of any length: the distance is then to the
+            tangent plane of the nearest members, the best of four, and the resolution is that of curvature.
         skip_self: leave out of the cloud the member with the state's own index (M = K).
 
     Returns:
@@ -90,12 +92,27 @@ def manifold_distance(states: Array, cloud: Array, *, skip_self: bool = False) -
         raise ValueError(f"states is {tuple(values.shape)} and cloud {tuple(members.shape)}; give the same N, enough K")
     if skip_self and len(values) != len(members):
         raise ValueError(f"skip_self needs one state a member, not {len(values)} for {len(members)}")
+    planes = None
+    if tangents is not None:
+        along = as_tensor(tangents, "tangents", "K, N, D", like=members)
+        if along.shape[:2] != members.shape:
+            raise ValueError(f"tangents is {tuple(along.shape)} and cloud {tuple(members.shape)}; give (K, N, D)")
+        left, size, _ = torch.linalg.svd(along.nan_to_num(0), full_matrices=False)
+        planes = left * (size > 1e-9 * size.amax(-1, keepdim=True).clamp_min(1e-300))[:, None]
+    nearest = 1 if planes is None else min(NEAREST, len(members) - skip_self)
+    bytes_each = 8 * (len(members) + (0 if planes is None else nearest * planes[0].numel()))
     found = []
-    for rows in torch.arange(len(values), device=values.device).split(chunk_size(8 * len(members), values.device)):
+    for rows in torch.arange(len(values), device=values.device).split(chunk_size(bytes_each, values.device)):
         distance = torch.cdist(values[rows], members, compute_mode="donot_use_mm_for_euclid_dist")
         if skip_self:
             distance[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-        found.append(distance.amin(1))
+        closest, which = distance.topk(nearest, largest=False)
+        if planes is not None:
+            apart = values[rows, None] - members[which]  # (m, k, N)
+            flat = planes[which]  # (m, k, N, D)
+            apart = apart - (flat @ (flat.mT @ apart[..., None]))[..., 0]
+            closest = apart.norm(dim=-1)
+        found.append(closest.amin(1))
     return torch.cat(found) if found else values.new_empty(0)
 
 

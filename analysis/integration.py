@@ -387,7 +387,7 @@ def lattice_groups(
     turn = (angle[:, None] - angle + pi / 6) % (pi / 3) - pi / 6
     free = (score > least_score) & spacing.isfinite()
     alike = ((spacing[:, None] - spacing).abs() <= log_spacing) & (turn.abs() <= turn_rad)
-    groups = []
+    groups: list[tuple[Tensor, Tensor]] = []
     while True:
         near = alike & free & free[:, None]
         count = near.sum(1)

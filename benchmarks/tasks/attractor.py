@@ -6,15 +6,18 @@ of two numbers given as "256 (32)". At most 256 random units are read. Models ge
 Off-manifold decay. 256 (32) trials of the common walk from random starts, 1 s long, then at rest (displacement 0) for
 2 s (1 s). The rates of all trials are, at each moment, the cloud that samples the manifold under the same input. 32 (4)
 of them are run a second time from the end of the walk with Gaussian noise added to every floating leaf of the state:
-half of the leaf's spread, the root mean square over trials and elements of its deviation from the mean over trials. The
-distance of their rates to the nearest member of the cloud is followed over time, and a fall to a floor is fitted.
+half of the leaf's spread, the root mean square over trials and elements of its deviation from the mean over trials. A
+third and fourth time all trials rest after one step of 1 cm along x and y: that gives every member of the cloud its
+tangent plane. The distance of the pushed rates to the planes of the nearest members (`manifold_distance`) is followed
+over time, and a fall to a floor is fitted.
 
 perturbed_distance     at the first step after the push, over the spread of the rates over trials;
 decay_half_life_s      of the part that decays, median over those that decay (`relaxation`);
 decaying_fraction      perturbations whose distance falls by 5 % or more in the fit;
 remaining_fraction     distance at the end over distance at the first step, median;
-cloud_fraction         the cloud's own spacing (distance to the nearest other member) at the end over the distance at
-                       the first step: a remaining fraction below it cannot be told from the manifold;
+cloud_fraction         the cloud's own resolution (distance of its members to the planes of the others) at the end over
+                       the distance at the first step: a remaining fraction below it cannot be told from the manifold,
+                       and where it is near 1 or above, pushes that also move along the manifold cannot be judged;
 shift_fraction         distance to the unperturbed twin at the end over that at the first step: what was forgotten of
                        the push altogether. Between remaining and shift lies movement along the manifold.
 spread_kept_fraction   the spread of all trials' rates at the end of the rest over that at its first step: 1 where the
@@ -52,7 +55,7 @@ from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["Attractor"]
 
-SIDE_M, SMALLER, SMOOTHING_M, UNITS, LARGE, NOISE, EXPLAINED, LEAST_CHANGE = 1.0, 0.7, 0.03, 256, 4096, 0.5, 0.5, 1e-9
+SIDE_M, SMALLER, SMOOTHING_M, UNITS, LARGE, NOISE, EXPLAINED, NUDGE_M = 1.0, 0.7, 0.03, 256, 4096, 0.5, 0.5, 0.01
 WALK_STEPS, MAP_STEPS = 50, 1000
 CLOUD, PUSHED, REST_STEPS, MAP_TRIALS, BINS = (256, 32), (32, 4), (100, 50), (16, 4), (50, 25)
 """Of ordinary models, and of those with more than `LARGE` units."""
@@ -90,7 +93,7 @@ class Attractor:
         moving, state = _follow(model, walk, None, units)
         still = _at_rest(walk, REST_STEPS[large])
         resting, _ = _follow(model, still, state, units)
-        _add_decay(result, model, still, state, resting, units, PUSHED[large], seed)
+        _add_decay(result, model, walk, state, resting, units, PUSHED[large], seed)
         progress(5, 6)
         _add_rest(result, groups, moving, resting, walk)
         _add_pairs(result, groups, maps[1], seed)
@@ -116,10 +119,13 @@ def _follow(model: Model, walk: Trajectories, state: State, units: Tensor) -> tu
     return torch.cat(rates, 1), state
 
 
-def _at_rest(walk: Trajectories, steps: int) -> Trajectories:
-    """Standing where the walk ends."""
+def _at_rest(walk: Trajectories, steps: int, axis: int | None = None) -> Trajectories:
+    """Standing where the walk ends, after one step of `NUDGE_M` along an axis, if one is given."""
     last_m = walk.position_m[:, -1]
-    return Trajectories.from_displacements(last_m, last_m.new_zeros(len(last_m), steps, 2), walk.dt_s, walk.arena)
+    displacement_m = last_m.new_zeros(len(last_m), steps, 2)
+    if axis is not None:
+        displacement_m[:, 0, axis] = NUDGE_M
+    return Trajectories.from_displacements(last_m, displacement_m, walk.dt_s, walk.arena)
 
 
 def _pushed(state: State, trials: int, seed: int) -> State:
@@ -140,7 +146,7 @@ def _pushed(state: State, trials: int, seed: int) -> State:
 def _add_decay(
     result: Result,
     model: Model,
-    still: Trajectories,
+    walk: Trajectories,
     state: State,
     resting: Tensor,
     units: Tensor,
@@ -155,20 +161,23 @@ def _add_decay(
     spread = spread_over_time[0]
     distance = apart = cloud = resting.new_full((1, resting.shape[1]), torch.nan)
     if not reason:
+        steps = resting.shape[1]
+        first_trials = _at_rest(walk, steps).select(slice(trials))
         try:
-            pushed, _ = _follow(
-                model, still.select(slice(trials)), _pushed(state, trials, derive(seed, "attractor", "push")), units
-            )
+            pushed, _ = _follow(model, first_trials, _pushed(state, trials, derive(seed, "attractor", "push")), units)
         except ValueError as error:
             reason = f"the pushed model does not run: {error}"
         else:
-            steps = range(resting.shape[1])
-            distance = torch.stack([manifold_distance(pushed[:, t], resting[:, t]) for t in steps], 1)
+            nudged = [_follow(model, _at_rest(walk, steps, axis), state, units)[0] for axis in (0, 1)]
+            along = torch.stack(nudged, -1) - resting[..., None]  # (B, T, units, 2)
+            distance = torch.stack(
+                [manifold_distance(pushed[:, t], resting[:, t], along[:, t]) for t in range(steps)], 1
+            )
             apart = (pushed - resting[:trials]).norm(dim=-1)
-            cloud = manifold_distance(resting[:, -1], resting[:, -1], skip_self=True)[None]
+            cloud = manifold_distance(resting[:, -1], resting[:, -1], along[:, -1], skip_self=True)[None]
             if not distance.isfinite().all():
                 reason = "the pushed rates grow without bound"
-    fit = relaxation(distance, still.dt_s)
+    fit = relaxation(distance, walk.dt_s)
     decays = fit.half_life_s.isfinite()
     first = distance[:, 0].median()
     none, no_decay = reason or "the push leaves the rates as they are", reason or "no perturbation decays"

@@ -20,8 +20,9 @@ its maps do not repeat). Beside them stands the error of a code that never moves
 More walks, where they say something new. ``own``: for models that were trained on other steps than the common walk's
 (their root mean square differs by a fifth or more), independent draws of their training steps, folded at the walls, in
 trials of 20 s. Its steps may exceed half a spacing; there phases follow the true path as a guide (`follow_phase`).
-``wide`` and ``wide_own``: the common walk and those steps in a box of twice the training extent, where that is above
-1 m, for the phase alone: a lattice of more than half the box's side cannot be seen in it.
+``wide`` and ``wide_own``: the common walk (20 s) and those steps (10 s) in a box of twice the training extent, where
+that is above 1 m, 20 trials each to calibrate and to test, all from the origin, for the phase alone: a lattice of more
+than half the box's side cannot be seen in it, and maps of a code that drifts blur with time.
 
 Chance is the localisation of the same estimates dealt to other moments. For models with a decoder of their own, its
 error too, anchored at the first step only, and along the whole recording (600 s) as one trial, kept once a second.
@@ -34,7 +35,14 @@ import torch
 from torch import Tensor
 
 from entorhinal.analysis import RateMapAccumulator, RateMaps, decode_positions, path_error, scores_and_lattices
-from entorhinal.analysis.integration import fold_maps, follow_phase, integration_error, lattice_groups
+from entorhinal.analysis.integration import (
+    CellMaps,
+    IntegrationError,
+    fold_maps,
+    follow_phase,
+    integration_error,
+    lattice_groups,
+)
 from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.benchmarks.seeds import derive
@@ -46,6 +54,7 @@ __all__ = ["PathIntegration"]
 
 BINS, SMOOTHING_M, UNITS, SIDE_M, WINDOW_M, TRIALS, MINUTE = 25, 0.03, 256, 1.0, 0.15, 5, 3000
 OWN_STEPS, UNLIKE, EXPLAINED = 1000, 0.2, 0.5
+WIDE_TRIALS, WIDE_STEPS, WIDE_OWN_STEPS = 40, 1000, 500
 
 
 class PathIntegration:
@@ -72,13 +81,15 @@ class PathIntegration:
         if plane:
             steps_m, reason = _training_steps(model, walks["walk"], seed)
             if steps_m is not None:
-                walks["own"] = _folded(steps_m, arena, OWN_STEPS, derive(seed, "path_integration", "own"))
+                starts_m = world.starts(2 * TRIALS, world.generator(derive(seed, "path_integration", "own_starts")))
+                own_seed = derive(seed, "path_integration", "own")
+                walks["own"] = _folded(steps_m, arena, starts_m, OWN_STEPS, own_seed)
             if (extent_m := model.card.training_extent_m or 0) > SIDE_M:
-                wide = World(Arena.square(2 * extent_m), device=str(device))
-                walks["wide"] = wide.walk(2 * TRIALS, MINUTE, seed=derive(seed, "path_integration", "wide"))
+                wide, origin = World(Arena.square(2 * extent_m), device=str(device)), torch.zeros(WIDE_TRIALS, 2)
+                wide_seed = derive(seed, "path_integration", "wide")
+                walks["wide"] = wide.walk(WIDE_TRIALS, WIDE_STEPS, seed=wide_seed, start_m=origin)
                 if steps_m is not None:
-                    own_seed = derive(seed, "path_integration", "wide_own")
-                    walks["wide_own"] = _folded(steps_m, wide.arena, OWN_STEPS, own_seed)
+                    walks["wide_own"] = _folded(steps_m, wide.arena, origin, WIDE_OWN_STEPS, wide_seed)
         if "own" not in walks:
             result.add("own_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
         total, done = sum(walk.steps for walk in walks.values()), 0
@@ -145,26 +156,26 @@ class PathIntegration:
 def _add_phase(result: Result, name: str, rates: Tensor, walk: Trajectories, templates: RateMaps) -> None:
     """The Integration track: rates (B, T, units) of all trials, even ones calibrate the gain, odd ones test."""
     scores, found = scores_and_lattices(templates.values, templates.bin_m)
-    errors, calibrated, cells = [], [], []
+    errors: list[IntegrationError] = []
+    calibrated: list[IntegrationError] = []
+    cells: list[CellMaps] = []
     for units, basis_m in lattice_groups(found, scores):
         cell = fold_maps(replace(templates, values=templates.values[units]), basis_m)
         if not cell.explained.nanmedian() > EXPLAINED:
             continue
         guide_m = walk.position_m if name.endswith("own") else None
         path_m = follow_phase(rates[..., units], cell, guide_m=guide_m).path_m
-        gain: Tensor | None = None
-        for trials, into in ((slice(0, None, 2), None), (slice(1, None, 2), errors), (slice(1, None, 2), calibrated)):
-            error = integration_error(
-                path_m[trials],
-                walk.displacement_m[trials],
-                basis_m=basis_m,
-                dt_s=walk.dt_s,
-                gain=gain if into is calibrated else None,
+
+        def error(
+            first: int, gain: Tensor | None = None, path_m: Tensor = path_m, basis_m: Tensor = basis_m
+        ) -> IntegrationError:
+            trials = slice(first, None, 2)
+            return integration_error(
+                path_m[trials], walk.displacement_m[trials], basis_m=basis_m, dt_s=walk.dt_s, gain=gain
             )
-            if into is None:
-                gain = error.gain
-            else:
-                into.append(error)
+
+        errors.append(error(1))
+        calibrated.append(error(1, error(0).gain))
         cells.append(cell)
     none = "no 8 units share a lattice in this box"
     n = sum(len(cell.phase) for cell in cells)
@@ -204,13 +215,12 @@ def _training_steps(model: Model, walk: Trajectories, seed: int) -> tuple[Tensor
     return None, "its training batches do not show their steps"
 
 
-def _folded(steps_m: Tensor, arena: Arena, steps: int, seed: int) -> Trajectories:
+def _folded(steps_m: Tensor, arena: Arena, start_m: Tensor, steps: int, seed: int) -> Trajectories:
     """Walks of independent draws from given steps, folded back at the walls."""
     generator = torch.Generator(steps_m.device).manual_seed(seed)
     low, high = arena.bounds_m(steps_m)
-    trials = 2 * TRIALS
-    start = torch.rand(trials, 1, 2, generator=generator, dtype=steps_m.dtype, device=steps_m.device) * (high - low)
-    chosen = torch.randint(len(steps_m), (trials, steps), generator=generator, device=steps_m.device)
+    start = start_m.to(steps_m)[:, None] - low
+    chosen = torch.randint(len(steps_m), (len(start), steps), generator=generator, device=steps_m.device)
     free = torch.cat((start, start + steps_m[chosen].cumsum(1)), 1) % (2 * (high - low))
     position_m = low + torch.where(free > high - low, 2 * (high - low) - free, free)
     return Trajectories.from_positions(position_m, World.dt_s, arena)

@@ -68,6 +68,21 @@ def test_a_ring_attractor_pulls_back_at_its_own_rate() -> None:
     assert found.remaining.max() < 0.01
 
 
+def test_tangents_let_a_coarse_cloud_resolve_a_torus() -> None:
+    """40 points of a ring, states off it by h at places between: the plane's distance is h up to curvature."""
+    angle = 2 * math.pi * torch.arange(40, dtype=torch.float64) / 40
+    ring, along = (torch.stack(pair, 1) for pair in ((angle.cos(), angle.sin()), (-angle.sin(), angle.cos())))
+    ring, along = (torch.nn.functional.pad(each, (0, 1)) for each in (ring, along))  # in three dimensions
+    between = angle + math.pi / 40
+    states = torch.stack((between.cos(), between.sin(), torch.full_like(between, 0.01)), 1)
+    plain, planes = manifold_distance(states, ring), manifold_distance(states, ring, 7 * along[..., None])
+    assert plain.min() > 0.07
+    torch.testing.assert_close(planes, torch.full((40,), math.hypot(0.01, 1 - math.cos(math.pi / 40))).double())
+    own = manifold_distance(ring, ring, along[..., None], skip_self=True)
+    torch.testing.assert_close(own, torch.full((40,), 1 - math.cos(math.pi / 20)).double())
+    torch.testing.assert_close(manifold_distance(states, ring, 0 * along[..., None]), plain)
+
+
 def test_rest_drift_in_closed_form() -> None:
     velocity = torch.tensor([[0.03, -0.04], [0.0, 0.0]], dtype=torch.float64)
     found = rest_drift(velocity[:, None] * TIME_S[:, None], DT_S)
@@ -150,6 +165,8 @@ def test_bad_input_is_named() -> None:
     generator = torch.Generator().manual_seed(0)
     with pytest.raises(ValueError, match="give the same N"):
         manifold_distance(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="tangents is"):
+        manifold_distance(torch.zeros(2, 3), torch.zeros(4, 3), torch.zeros(3, 3, 1))
     with pytest.raises(ValueError, match="one state a member"):
         manifold_distance(torch.zeros(2, 3), torch.zeros(3, 3), skip_self=True)
     with pytest.raises(ValueError, match="give at least 4"):

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from entorhinal.analysis import rate_maps
+from entorhinal.analysis import rate_maps, scores_and_lattices
 from entorhinal.analysis.integration import (
     aligned_basis,
     fold_maps,
     follow_phase,
     integration_error,
+    lattice_groups,
     shortest,
     variance_growth,
 )
@@ -251,3 +252,24 @@ def test_bad_input_is_named(module) -> None:
         )
     with pytest.raises(ValueError, match="8 times the shortest lag"):
         variance_growth(torch.zeros(1, 6, 2), torch.zeros(1, 6))
+
+
+def test_groups_are_the_lattices_that_were_put_in(rates_of) -> None:
+    generator = torch.Generator().manual_seed(20)
+    seen = torch.rand(40_000, 2, generator=generator, dtype=torch.float64) - 0.5
+    spacing = torch.tensor([0.3] * 12 + [0.42] * 20).double()
+    angle = torch.tensor([0.01] * 12 + [0.6] * 20).double()
+    rates = rates_of(seen, spacing, angle, torch.rand(32, 2, generator=generator, dtype=torch.float64), "cosines")
+    maps = rate_maps(
+        torch.cat((rates, torch.rand(len(rates), 30, generator=generator).double()), 1), seen, EXTENT, bins=40
+    )
+    scores, found = scores_and_lattices(maps.values, maps.bin_m)
+    groups = lattice_groups(found, scores)
+    assert [units.tolist() for units, _ in groups] == [list(range(12, 32)), list(range(12))]
+    for (_, measured), planted in zip(groups, (basis(0.42, 0.6), basis(0.3, 0.01)), strict=True):
+        torch.testing.assert_close(aligned_basis(measured[None], planted)[0], planted, atol=0.006, rtol=0)
+    noise = torch.rand(64, 40, 40, generator=generator, dtype=torch.float64)
+    scores, found = scores_and_lattices(noise, 0.025)
+    assert lattice_groups(found, scores) == []
+    with pytest.raises(ValueError, match="give the same units"):
+        lattice_groups(found, scores[:3])
