@@ -114,7 +114,18 @@ class Card(BaseModel):
         description="its need of known positions: none, to choose pairs, as input, as training target"
     )
     tasks: tuple[str, ...] = Field(
-        ("gridness", "path_integration", "attractor", "generalization", "modules", "cost"),
+        (
+            "gridness",
+            "path_integration",
+            "attractor",
+            "generalization",
+            "modules",
+            "topology",
+            "capacity",
+            "isometry",
+            "robustness",
+            "cost",
+        ),
         description="tasks that make sense for it",
     )
     deviations: tuple[str, ...] = Field((), description="where it departs from the paper")

@@ -16,6 +16,9 @@ TASKS = {
     "attractor-v1": "entorhinal.benchmarks.tasks.attractor:Attractor",
     "generalization-v1": "entorhinal.benchmarks.tasks.generalization:Generalization",
     "modules-v1": "entorhinal.benchmarks.tasks.modules:ModulesTask",
+    "capacity-v1": "entorhinal.benchmarks.tasks.capacity:Capacity",
+    "isometry-v1": "entorhinal.benchmarks.tasks.isometry:IsometryTask",
+    "robustness-v1": "entorhinal.benchmarks.tasks.robustness:Robustness",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 

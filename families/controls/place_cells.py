@@ -41,7 +41,7 @@ class PlaceCells(Model):
         training_extent_m=2.2,
         lattice="none",
         supervision="input",
-        tasks=("gridness", "generalization", "modules", "cost"),
+        tasks=("gridness", "generalization", "modules", "topology", "capacity", "isometry", "robustness", "cost"),
         provenance={
             "units": "chosen here: enough to cover the box several times over",
             "width_m": "the place-cell width of Sorscher et al. 2019",

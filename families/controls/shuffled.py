@@ -25,7 +25,7 @@ class Shuffled(Tabulated):
         training_extent_m=2.2,
         lattice="none",
         supervision="input",
-        tasks=("gridness", "generalization", "modules", "cost"),
+        tasks=("gridness", "generalization", "modules", "topology", "capacity", "isometry", "robustness", "cost"),
         provenance=TABULATED_PROVENANCE,
     )
 

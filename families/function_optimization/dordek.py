@@ -193,7 +193,7 @@ class Dordek(Model):
         training_extent_m=0.8,
         lattice="scale given",
         supervision="input",
-        tasks=("gridness", "generalization", "modules", "cost"),
+        tasks=("gridness", "generalization", "modules", "topology", "capacity", "isometry", "robustness", "cost"),
         deviations=(
             "One place cell a bin and A by FFT, as in the paper's FISTA; no walk is learned from, and fit ignores it.",
             "Rates are the weights over place-cell centres, as the paper shows them, read at the animal's position and "

@@ -1,0 +1,228 @@
+"""robustness-v1: how much noise and loss does the code stand?
+
+World: the common walk (`World.walk`, 20 ms steps) in a 1 m box, 64 trials of 10 s from random places (8 trials for
+models of more than 4,096 units, so that a sheet of 128² neurons takes a minute). Even trials calibrate the decoder
+(`decode_positions`, 25 bins a side, smoothed by 3 cm) and odd trials test it, ten times a second. Units: at most 256,
+drawn at random by the seed. Models get no noise while they walk: what is disturbed is what a reader sees of them, or
+their weights. The decoder was calibrated on the undisturbed model and is told nothing.
+
+noise     Gaussian noise on every rate, standard deviation in multiples of the unit's own: the decoder standardises
+          units, and noise of one size would be that of the quietest.
+dropout   that fraction of the units, drawn at random, is silent (rate 0); mean error of 5 draws.
+weights   Gaussian noise on every parameter, standard deviation in multiples of the root mean square of its tensor; the
+          test trials are walked again. Empty for models without parameters.
+module    one module's units are silent: units of one spacing (`by_spacing`); the worst and the mean module. Empty
+          where the maps show fewer than two.
+
+For each level the median `localisation_error` in metres, and for noise and weights the median over units of the grid
+score and spacing of the test trials' maps (undisturbed ones are level 0, the same trials and bins), of the units that
+score at least 0.3 undisturbed, so that a lattice lost is not hidden by the units that had none; with dropout the units
+left keep their maps.
+
+<kind>_tolerance  level at which the error, by linear interpolation between levels, is half of chance; empty where no
+                  level reaches it, or where it is so undisturbed. Chance: the estimates of level 0 dealt to other
+                  moments.
+<kind>_doubling   level at which the error is twice that of level 0. It comes early for a model that starts with a
+                  small error, so it compares levels of one model, not models.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from entorhinal.analysis import RateMapAccumulator, RateMaps, decode_positions, scores_and_lattices
+from entorhinal.analysis.robustness import kept_units, modulation, tolerance, with_noise
+from entorhinal.benchmarks.rollout import follow, rollout
+from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.families.model import Model
+from entorhinal.families.world import Arena, Trajectories, World
+
+__all__ = ["Robustness"]
+
+SIDE_M, BINS, SMOOTHING_M, UNITS = 1.0, 25, 0.03, 256
+TRIALS, TRIALS_LARGE, LARGE, STEPS, DECODE_EVERY = 64, 8, 4096, 500, 5
+NOISE, DROPOUT, WEIGHTS = (0.5, 1.0, 2.0, 4.0), (0.1, 0.25, 0.5, 0.75, 0.9), (0.01, 0.03, 0.1)
+DROPOUT_DRAWS, GRID_SCORE, MODULE_RATIO, MODULE_UNITS = 5, 0.3, 1.2, 5
+
+
+class Robustness:
+    """Localisation error and grid score under noise, dropout, perturbed weights and silenced modules."""
+
+    id: ClassVar[str] = "robustness-v1"
+    title: ClassVar[str] = "Noise and loss that the code stands"
+
+    def why_not(self, model: Model) -> str | None:
+        return in_the_plane(model)
+
+    def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
+        walk = World(Arena.square(SIDE_M)).walk(TRIALS, STEPS, seed=derive(seed, "robustness", "walk")).to(device)
+        walk = walk.select(slice(0, TRIALS_LARGE if _units_of(model, walk) > LARGE else TRIALS))
+        total = 2 * STEPS
+        run = follow(
+            model,
+            walk,
+            choose=lambda units: choose_units(units, UNITS, seed),
+            progress=lambda done, _: progress(done, total),
+        )
+        rates = run.rates.where(run.rates.isfinite(), torch.nan)
+        reader = _Reader(_maps(rates[0::2], walk.position_m[0::2]), walk.select(slice(1, None, 2)))
+        clean = rates[1::2]
+        result = Result()
+        if not reader.templates.values.isfinite().all(0).any():
+            result.add("error_m_undisturbed", math.nan, "m", "lower", reason="the model has no answer in the box")
+            return result
+        base = reader.read(clean)
+        order = torch.randperm(base.decoded_m.shape[0], generator=_generator(seed, "chance")).to(device)
+        chance_m = float((base.decoded_m[order] - base.position_m).norm(dim=-1).nanmedian())
+        lattice = (base.score >= GRID_SCORE) & base.spacing_m.isfinite()
+        result.add("error_m_undisturbed", base.error_m, "m", "lower", base.n)
+        result.add("chance_error_m", chance_m, "m", "none", base.n)
+        _add_maps(result, base, lattice, "undisturbed")
+        spread = modulation(clean)
+
+        def add(kind: str, levels: tuple[float, ...], read: Callable[[float], "_Read"], maps: bool) -> None:
+            errors = [base.error_m]
+            for level in levels:
+                found = read(level)
+                errors.append(found.error_m)
+                result.add(f"{kind}_{level:g}_error_m", found.error_m, "m", "lower", base.n)
+                if maps:
+                    _add_maps(result, found, lattice, f"{kind}_{level:g}")
+            lost = not base.error_m < chance_m / 2
+            half, twice = (tolerance((0.0, *levels), errors, limit) for limit in (chance_m / 2, 2 * base.error_m))
+            never = f"no level up to {levels[-1]:g} does it"
+            worse = "half of chance or worse undisturbed"
+            result.add(f"{kind}_tolerance", math.nan if lost else half, "", "higher", base.n, worse if lost else never)
+            result.add(f"{kind}_doubling", twice, "", "none", base.n, never)
+
+        def noisy(level: float) -> "_Read":
+            return reader.read(with_noise(clean, level * spread, generator=_generator(seed, f"noise {level:g}")))
+
+        def thinned(level: float) -> "_Read":
+            generator = _generator(seed, f"dropout {level:g}")
+            draws = [kept_units(clean.shape[-1], level, generator=generator).to(device) for _ in range(DROPOUT_DRAWS)]
+            return _mean([reader.read(clean * kept, maps=False) for kept in draws])
+
+        def reweighted(level: float) -> "_Read":
+            perturbed = _with_weight_noise(model, level, _generator(seed, f"weights {level:g}"))
+            found = follow(perturbed, reader.walk, choose=lambda units: choose_units(units, UNITS, seed)).rates
+            return reader.read(found.where(found.isfinite(), torch.nan))
+
+        add("noise", NOISE, noisy, maps=True)
+        add("dropout", DROPOUT, thinned, maps=False)
+        if any(True for _ in model.parameters()):
+            add("weights", WEIGHTS, reweighted, maps=True)
+        else:
+            result.add("weights_tolerance", math.nan, "", "higher", reason="the model has no parameters to perturb")
+        progress(STEPS + STEPS // 2, total)
+        self._silence(result, reader, clean, base, lattice)
+        progress(total, total)
+        return result
+
+    def _silence(self, result: Result, reader: "_Reader", clean: Tensor, base: "_Read", lattice: Tensor) -> None:
+        label = by_spacing(base.spacing_m.where(lattice, torch.nan))
+        modules = int(label.max()) + 1 if len(label) else 0
+        errors = [reader.read(clean * (label != module), maps=False).error_m for module in range(modules)]
+        few = "fewer than two modules" if modules < 2 else ""
+        result.add("modules", modules, n=int(lattice.sum()))
+        worst, mean = (max(errors), sum(errors) / modules) if not few else (math.nan, math.nan)
+        result.add("module_silenced_worst_error_m", worst, "m", "lower", modules, few)
+        result.add("module_silenced_mean_error_m", mean, "m", "lower", modules, few)
+
+
+def by_spacing(spacing_m: Tensor) -> Tensor:
+    """Modules of units ``(N,)``: labels 0, 1, ... from the smallest spacing, -1 for none.
+
+    Sorted spacings are cut where one is more than 1.2 times the one before; groups of fewer than 5 units are none.
+    """
+    label = torch.full(spacing_m.shape, -1, dtype=torch.long, device=spacing_m.device)
+    order = spacing_m.argsort()[: int(spacing_m.isfinite().sum())]  # NaN sorts last
+    if not len(order):
+        return label
+    ordered = spacing_m[order]
+    group = torch.cat((ordered.new_zeros(1), (ordered[1:] > MODULE_RATIO * ordered[:-1]).to(ordered.dtype))).cumsum(0)
+    _, member, count = group.unique(return_inverse=True, return_counts=True)
+    large = count >= MODULE_UNITS
+    name = torch.where(large, large.long().cumsum(0) - 1, -1)
+    label[order] = name[member]
+    return label
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a reader makes of rates: decoded and true places (S, 2), median error, maps' scores and spacings (U,)."""
+
+    decoded_m: Tensor
+    position_m: Tensor
+    error_m: float
+    score: Tensor
+    spacing_m: Tensor
+
+    @property
+    def n(self) -> int:
+        return len(self.decoded_m)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The decoder calibrated on the undisturbed model, and the walk of the test trials."""
+
+    templates: RateMaps
+    walk: Trajectories
+
+    def read(self, rates: Tensor, *, maps: bool = True) -> _Read:
+        """rates ``(B, T, U)`` of the test trials, all steps."""
+        decoded_m = decode_positions(rates[:, ::DECODE_EVERY], self.templates).flatten(0, 1)
+        position_m = self.walk.position_m[:, ::DECODE_EVERY].flatten(0, 1)
+        nothing = decoded_m.new_empty(0)
+        score = spacing_m = nothing
+        if maps:
+            found = _maps(rates, self.walk.position_m)
+            score, lattice = scores_and_lattices(found.values, found.bin_m)
+            spacing_m = lattice.spacing_m
+        error_m = (decoded_m - position_m).norm(dim=-1)
+        lost = error_m.nan_to_num(math.inf).median()  # places that cannot be read are errors
+        return _Read(decoded_m, position_m, float(lost), score, spacing_m)
+
+
+def _mean(reads: list[_Read]) -> _Read:
+    """The first of several, with their mean error."""
+    first = reads[0]
+    error_m = sum(read.error_m for read in reads) / len(reads)
+    return _Read(first.decoded_m, first.position_m, error_m, first.score, first.spacing_m)
+
+
+def _maps(rates: Tensor, position_m: Tensor) -> RateMaps:
+    extent_m = Arena.square(SIDE_M).extent_m
+    return RateMapAccumulator(extent_m, BINS, SMOOTHING_M).add(rates, position_m).result()
+
+
+def _add_maps(result: Result, read: _Read, lattice: Tensor, name: str) -> None:
+    n, none = int(lattice.sum()), f"no unit has a lattice that scores {GRID_SCORE} undisturbed"
+    result.add(f"{name}_grid_score", read.score[lattice].nanmedian(), "", "higher", n, none)
+    result.add(f"{name}_spacing_m", read.spacing_m[lattice].nanmedian(), "m", "none", n, "no lattice" if n else none)
+
+
+def _with_weight_noise(model: Model, level: float, generator: torch.Generator) -> Model:
+    """A copy with Gaussian noise on all parameters, of ``level`` times each tensor's root mean square."""
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            size = parameter.square().mean().sqrt()
+            parameter.add_(level * size * torch.randn(parameter.shape, generator=generator).to(parameter))
+    return copied
+
+
+def _units_of(model: Model, walk: Trajectories) -> int:
+    _, first = next(iter(rollout(model, walk.select(slice(0, 1)).chunk(0, 1))))
+    return first.rates.shape[-1]
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, "robustness", name))
