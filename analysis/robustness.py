@@ -42,7 +42,7 @@ def with_noise(rates: Array, noise_sd: float | Array, *, generator: torch.Genera
 
 
 def kept_units(units: int, dropout: float, *, generator: torch.Generator) -> Tensor:
-    """Which of ``units`` are left when a fraction ``dropout`` falls silent: a mask ``(units,)``, rounded to whole units.
+    """Which of ``units`` are left when a fraction ``dropout`` of them, in whole units, falls silent: ``(units,)``.
 
     Raises:
         ValueError: a fraction not between 0 and 1.

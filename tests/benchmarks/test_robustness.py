@@ -1,0 +1,139 @@
+"""The task finds what noise and loss a code stands, and when it had nothing to lose."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from entorhinal.benchmarks import evaluate
+from entorhinal.benchmarks.records import Record
+from entorhinal.benchmarks.tasks import robustness
+from entorhinal.families import make
+from entorhinal.families.model import Model, Representation
+
+IDEAL = make(
+    "controls/ideal_grid", spacing_m=(0.3, 0.426, 0.605), orientation_rad=(0.1, 0.35, 0.2), units_per_module=12
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    for name, value in {"TRIALS": 24, "STEPS": 250, "DROPOUT_DRAWS": 2}.items():
+        patch.setattr(robustness, name, value)
+    yield
+    patch.undo()
+
+
+class Grid(Model):
+    Config = type(IDEAL.config)
+    card = IDEAL.card
+
+    def represent(self, trajectories, state=None, *, generator=None):
+        return Representation(self.rates(trajectories.position_m))
+
+    def rates(self, place_m):
+        return IDEAL.rates_at(place_m)
+
+
+def score(model: str | Model, **config) -> Record:
+    (record,) = evaluate(model, ["robustness"], config=config, device="cpu")
+    assert record.status == "ok", record.error
+    return record
+
+
+def reasons(record: Record) -> dict[str, str]:
+    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
+
+
+@pytest.fixture(scope="module")
+def ideal() -> Record:
+    return score(IDEAL)
+
+
+def test_an_ideal_code_worsens_with_noise_and_loss(ideal) -> None:
+    assert ideal.value("error_m_undisturbed") < 0.02
+    assert ideal.value("chance_error_m") > 0.4
+    noise = [ideal.value(f"noise_{level:g}_error_m") for level in robustness.NOISE]
+    assert ideal.value("error_m_undisturbed") < noise[0] < noise[1] < noise[2] < noise[3]
+    lost = [ideal.value(f"dropout_{level:g}_error_m") for level in robustness.DROPOUT]
+    assert lost[0] < 0.1 < lost[-1]
+    assert 0 < ideal.value("noise_doubling") < ideal.value("noise_tolerance") < 4
+    assert 0.1 < ideal.value("dropout_tolerance") < 0.95
+    scores = [ideal.value(f"{name}_grid_score") for name in ("undisturbed", "noise_1", "noise_4")]
+    assert scores[0] > scores[1] > scores[2]
+    assert ideal.value("undisturbed_spacing_m") == pytest.approx(0.426, abs=0.03)
+
+
+def test_more_units_stand_more_noise(ideal) -> None:
+    class Few(Grid):
+        def rates(self, place_m):
+            return IDEAL.rates_at(place_m)[..., ::2]
+
+    few = score(Few.make())
+    assert few.value("noise_tolerance") < ideal.value("noise_tolerance")
+
+
+def test_noise_is_that_of_each_unit(ideal) -> None:
+    """Gains change nothing: a loud unit has loud noise."""
+
+    class Uneven(Grid):
+        def rates(self, place_m):
+            return IDEAL.rates_at(place_m) * torch.linspace(0.1, 10, 36)
+
+    uneven = score(Uneven.make())
+    assert uneven.value("noise_2_error_m") == pytest.approx(ideal.value("noise_2_error_m"), rel=1e-3)
+
+
+def test_modules_are_silenced_one_by_one(ideal) -> None:
+    assert ideal.value("modules") == 3
+    assert ideal.value("module_silenced_worst_error_m") >= ideal.value("module_silenced_mean_error_m")
+    assert ideal.value("module_silenced_worst_error_m") > 5 * ideal.value("error_m_undisturbed")
+    one = score("controls/ideal_grid", spacing_m=(0.4,), orientation_rad=(0.1,), units_per_module=12)
+    assert one.value("modules") == 1
+    assert reasons(one)["module_silenced_worst_error_m"] == "fewer than two modules"
+    assert reasons(one)["noise_tolerance"] == "half of chance or worse undisturbed"
+
+
+def test_grouping_by_spacing() -> None:
+    spacing_m = torch.tensor([0.31, 0.5, math.nan, 0.3, 0.29, 0.52, 0.3, 0.51, 0.3, 0.5, 0.49, 0.9])
+    assert robustness.by_spacing(spacing_m).tolist() == [0, 1, -1, 0, 0, 1, 0, 1, 0, 1, 1, -1]
+    assert robustness.by_spacing(torch.full((3,), math.nan)).tolist() == [-1, -1, -1]
+    assert robustness.by_spacing(torch.empty(0)).tolist() == []
+
+
+def test_weights_are_perturbed_by_their_size_in_a_copy(ideal) -> None:
+    class Weighted(Grid):
+        def __init__(self, config):
+            super().__init__(config)
+            self.gain = torch.nn.Parameter(torch.eye(2))
+
+        def rates(self, place_m):
+            return IDEAL.rates_at(place_m @ self.gain.detach())
+
+    model = Weighted.make()
+    other = robustness._with_weight_noise(model, 0.1, torch.Generator().manual_seed(0))
+    assert torch.equal(model.gain, torch.eye(2))
+    change = (other.gain - model.gain).detach()
+    assert 0 < change.norm() < 4 * 0.1 * math.sqrt(0.5) * 2
+    record = score(model)
+    errors = [record.value(f"weights_{level:g}_error_m") for level in robustness.WEIGHTS]
+    assert record.value("error_m_undisturbed") < errors[-1]
+    assert errors[0] < errors[-1]
+    assert reasons(ideal)["weights_tolerance"] == "the model has no parameters to perturb"
+
+
+def test_codes_that_say_nothing_have_reasons() -> None:
+    class Silent(Grid):
+        def rates(self, place_m):
+            return torch.zeros(*place_m.shape[:-1], 5)
+
+    class Missing(Grid):
+        def rates(self, place_m):
+            return torch.full((*place_m.shape[:-1], 5), math.nan)
+
+    silent = score(Silent.make())
+    assert reasons(silent)["noise_tolerance"] == "half of chance or worse undisturbed"
+    assert "no unit has a lattice" in reasons(silent)["undisturbed_grid_score"]
+    assert reasons(score(Missing.make()))["error_m_undisturbed"] == "the model has no answer in the box"
