@@ -229,15 +229,16 @@ def joint_range_m(curves: RadialCurves, floor: float) -> Tensor:
     """The smallest displacement, beyond the origin's own neighbourhood, whose code distance is below the noise floor.
 
     The neighbourhood ends with the first ring that lies wholly above the floor: up to there a small distance is
-    resolution, after it ambiguity.
+    resolution, after it ambiguity. A repeat counts from its near edge, which lies before the period by as far as the
+    neighbourhood reaches.
 
     Args:
         curves: of O origins, rings at most as wide as a repeat (2 cm for grids).
         floor: code distance, from `noise_floor`.
 
     Returns:
-        (O,) in metres. 0 where no ring lies above the floor, inf where no place beyond one falls below it: the code is
-        unambiguous as far as it was sampled.
+        (O,) in metres, of the most similar place of the first such ring. 0 where no ring lies above the floor, inf
+        where no place beyond one falls below it: the code is unambiguous as far as it was sampled.
     """
     above, below = curves.minimum > floor, curves.minimum < floor  # both False for NaN
     repeats = below & (above.cumsum(1) > 0)

@@ -53,14 +53,15 @@ def ideal() -> Record:
 
 
 def test_an_ideal_code_worsens_with_noise_and_loss(ideal) -> None:
-    assert ideal.value("error_m_undisturbed") < 0.02
+    assert ideal.value("undisturbed_error_m") < 0.02
     assert ideal.value("chance_error_m") > 0.4
     noise = [ideal.value(f"noise_{level:g}_error_m") for level in robustness.NOISE]
-    assert ideal.value("error_m_undisturbed") < noise[0] < noise[1] < noise[2] < noise[3]
+    assert ideal.value("undisturbed_error_m") < noise[0] < noise[1] < noise[2] < noise[3]
+    assert noise[4] > 0.3
     lost = [ideal.value(f"dropout_{level:g}_error_m") for level in robustness.DROPOUT]
     assert lost[0] < 0.1 < lost[-1]
-    assert 0 < ideal.value("noise_doubling") < ideal.value("noise_tolerance") < 4
-    assert 0.1 < ideal.value("dropout_tolerance") < 0.95
+    assert 0 < ideal.value("noise_doubling") < ideal.value("noise_tolerance") < 8
+    assert 0.25 < ideal.value("dropout_tolerance") <= 0.9
     scores = [ideal.value(f"{name}_grid_score") for name in ("undisturbed", "noise_1", "noise_4")]
     assert scores[0] > scores[1] > scores[2]
     assert ideal.value("undisturbed_spacing_m") == pytest.approx(0.426, abs=0.03)
@@ -76,24 +77,29 @@ def test_more_units_stand_more_noise(ideal) -> None:
 
 
 def test_noise_is_that_of_each_unit(ideal) -> None:
-    """Gains change nothing: a loud unit has loud noise."""
+    """Gains and offsets change nothing: a loud unit has loud noise."""
 
     class Uneven(Grid):
         def rates(self, place_m):
-            return IDEAL.rates_at(place_m) * torch.linspace(0.1, 10, 36)
+            return IDEAL.rates_at(place_m) * torch.linspace(0.1, 10, 36) + 3
 
     uneven = score(Uneven.make())
-    assert uneven.value("noise_2_error_m") == pytest.approx(ideal.value("noise_2_error_m"), rel=1e-3)
+    for name in ("noise_2", "dropout_0.5"):
+        assert uneven.value(f"{name}_error_m") == pytest.approx(ideal.value(f"{name}_error_m"), rel=1e-2)
 
 
-def test_modules_are_silenced_one_by_one(ideal) -> None:
+def test_modules_are_lost_one_by_one(ideal) -> None:
     assert ideal.value("modules") == 3
-    assert ideal.value("module_silenced_worst_error_m") >= ideal.value("module_silenced_mean_error_m")
-    assert ideal.value("module_silenced_worst_error_m") > 5 * ideal.value("error_m_undisturbed")
+    assert ideal.value("module_lost_worst_error_m") >= ideal.value("module_lost_mean_error_m")
+    two = score("controls/ideal_grid", spacing_m=(0.35, 0.5), orientation_rad=(0.1, 0.35), units_per_module=12)
+    assert two.value("modules") == 2
+    assert two.value("module_lost_worst_error_m") > 5 * two.value("undisturbed_error_m"), "what is left repeats"
     one = score("controls/ideal_grid", spacing_m=(0.4,), orientation_rad=(0.1,), units_per_module=12)
     assert one.value("modules") == 1
-    assert reasons(one)["module_silenced_worst_error_m"] == "fewer than two modules"
+    assert reasons(one)["module_lost_worst_error_m"] == "fewer than two modules"
     assert reasons(one)["noise_tolerance"] == "half of chance or worse undisturbed"
+    assert one.value("undisturbed_followed_error_m") < 0.05, "a periodic code can be followed"
+    assert 0 < one.value("noise_followed_tolerance") < 8
 
 
 def test_grouping_by_spacing() -> None:
@@ -119,7 +125,7 @@ def test_weights_are_perturbed_by_their_size_in_a_copy(ideal) -> None:
     assert 0 < change.norm() < 4 * 0.1 * math.sqrt(0.5) * 2
     record = score(model)
     errors = [record.value(f"weights_{level:g}_error_m") for level in robustness.WEIGHTS]
-    assert record.value("error_m_undisturbed") < errors[-1]
+    assert record.value("undisturbed_error_m") < errors[-1]
     assert errors[0] < errors[-1]
     assert reasons(ideal)["weights_tolerance"] == "the model has no parameters to perturb"
 
@@ -136,4 +142,4 @@ def test_codes_that_say_nothing_have_reasons() -> None:
     silent = score(Silent.make())
     assert reasons(silent)["noise_tolerance"] == "half of chance or worse undisturbed"
     assert "no unit has a lattice" in reasons(silent)["undisturbed_grid_score"]
-    assert reasons(score(Missing.make()))["error_m_undisturbed"] == "the model has no answer in the box"
+    assert reasons(score(Missing.make()))["undisturbed_error_m"] == "the model has no answer in the box"
