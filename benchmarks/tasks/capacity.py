@@ -17,6 +17,8 @@ code_separation        the same, but empty unless path_coherence >= 0.9 and half
                        of place, or is flat near the origin, separates nothing.
 path_coherence         mean resultant of the centred codes that the two walks reach; 0.71 by chance. With means left in,
                        an untrained network's positive rates have 0.97; 0.95 so is about 0.88 here for codes like SIC's.
+path_coherence_1m      the same for as many places of the central 1 m box: a network trained in a box may know its place
+                       there and be lost in the plane.
 path_disagreement      distance between the codes of the two walks over that between places; 1 by chance.
 half_rise_m            radius at which the mean code distance reaches half of its median.
 joint_range_m          smallest displacement beyond the origin's neighbourhood whose code distance is below the noise
@@ -62,7 +64,15 @@ from entorhinal.analysis.capacity import (
     resolution_m,
 )
 from entorhinal.analysis.robustness import modulation
-from entorhinal.benchmarks.places import best_stride_m, disagreement, lattice_m, slopes, walk_lattice, walk_straight
+from entorhinal.benchmarks.places import (
+    best_stride_m,
+    disagreement,
+    lattice_m,
+    slopes,
+    walk_lattice,
+    walk_straight,
+    walk_twice,
+)
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model
@@ -91,8 +101,9 @@ class Capacity:
         half = _half(total)
         reach_m = PITCH_M * (half - ORIGIN_HALF)
         twice = min(TWICE, TWICE_LARGEST // total)
-        far_m = reach_m * (2 * torch.rand(twice, 2, generator=generator) - 1)
-        stride_m, both = best_stride_m(model, far_m.to(device))
+        anywhere = (2 * torch.rand(twice, 2, generator=generator) - 1).to(device)
+        stride_m, both = best_stride_m(model, reach_m * anywhere)
+        near = walk_twice(model, PITCH_M * HOME_HALF * anywhere, stride_m, units)
         codes = walk_lattice(model, half, PITCH_M, stride_m, device=device, units=units, progress=progress)
         plane = _Plane(codes, half, both[..., units], noise_sd=NOISE * _signal(_home(codes, half)))
 
@@ -103,6 +114,8 @@ class Capacity:
         result.add("noise_sd", plane.noise_sd, reason="no finite rates")
         range_m, lost = _add_range(result, plane, generator)
         _add_resolution(result, model, stride_m, units, plane, range_m, lost, twice)
+        near_coherence = path_coherence(near.where(near.isfinite(), math.nan))
+        result.add("path_coherence_1m", near_coherence, "", "higher", twice, "one code everywhere or none")
         ratio = participation_ratio(_home(codes, half))
         result.add("participation_ratio", ratio, "", "higher", (2 * HOME_HALF + 1) ** 2, "one code everywhere")
         _add_places(result, plane, lost, generator)

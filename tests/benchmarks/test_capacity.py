@@ -79,6 +79,7 @@ def test_an_untrained_network_is_no_code_of_place() -> None:
     for name in ("code_separation", "joint_range_m", "capacity_bits", "decodable_places"):
         assert "not a code of place" in why[name]
     assert record.value("min_over_median") is not None
+    assert record.value("path_coherence_1m") < 0.9
 
 
 def test_tables_end() -> None:
