@@ -1,7 +1,7 @@
 """isometry-v1: does the code move at one speed, wherever the animal is and whichever way it goes?
 
 World: an open plane, free of noise. The model walks from the origin straight to the 16² places of a lattice over the
-central 1 m box (8² for models of more than 4,096 units), from `benchmarks.places` with the stride of `capacity-v1`.
+central 1 m box (8² for models of more than 4,096 units), in strides of 2 or 10 cm chosen as in `capacity-v1`.
 From its state there it takes single steps of 2 cm to both sides along x and along y, and half the difference of the
 rates a metre is the Jacobian J (not the derivative itself: waves of 0.3 m look 4 % slower). Models that read position
 read it there. Units: at most 256, drawn at random by the seed.
