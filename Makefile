@@ -1,6 +1,6 @@
 # make figures   install, then draw every figure and judge every claim into figures/
 # make test      install, then lint, types and tests
-# make bench     what training costs: ratios in one run, each with its floor
+# make bench     what training and analysis cost: ratios in one run, each with its floor, and seconds
 # make scorers   compare grid scores with two public packages, in a throw-away environment
 # make clean     remove what these made
 #
@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0
-EXTRAS := dev,ratinabox
+EXTRAS := dev,ratinabox,topology
 
 .PHONY: figures test lint types bench scorers clean
 

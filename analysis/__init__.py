@@ -40,6 +40,14 @@ from entorhinal.analysis.statistics import (
     paired_difference,
     probability_of_improvement,
 )
+from entorhinal.analysis.topology import (
+    Topology,
+    circular_coordinates,
+    phase_agreement,
+    toroidal_coordinates,
+    torus,
+    why_no_torus,
+)
 
 __all__ = [
     "CodeSeparation",
@@ -53,10 +61,12 @@ __all__ = [
     "RadialCurves",
     "RateMapAccumulator",
     "RateMaps",
+    "Topology",
     "above_null",
     "autocorrelograms",
     "best_rings",
     "capacity_bits",
+    "circular_coordinates",
     "code_distances",
     "code_separation",
     "decodable_places",
@@ -93,6 +103,7 @@ __all__ = [
     "participation_ratio",
     "path_coherence",
     "path_error",
+    "phase_agreement",
     "phase_uniformity",
     "phases",
     "poisson_information",
@@ -108,5 +119,8 @@ __all__ = [
     "square_scores",
     "time_shifted_maps",
     "tolerance",
+    "toroidal_coordinates",
+    "torus",
+    "why_no_torus",
     "with_noise",
 ]

@@ -166,3 +166,39 @@ def heat_map(
     for spine in ax.spines.values():
         spine.set_visible(False)
     return ax
+
+
+def barcode(ax: Axes, barcodes: Sequence[Array], *, threshold: Array | None = None, longest: int = 30) -> Axes:
+    """The longest bars (K, 2), birth to death, of each homology dimension, the longest on top of its block.
+
+    threshold: length for each dimension that chance reaches, drawn in grey from each bar's birth. The bar of the whole
+    cloud ends at the last death of the other dimensions.
+    """
+    bars = [_numpy(each)[:longest] for each in barcodes]
+    last = max((float(each[:, 1].max()) for each in bars[1:] if len(each)), default=None)
+    base = 0
+    for dimension, (each, color) in enumerate(zip(bars, (BLUE, ORANGE, GREEN), strict=False)):
+        height = base - np.arange(len(each))
+        death = each[:, 1] if last is None else np.minimum(each[:, 1], last)
+        if threshold is not None:
+            chance = np.minimum(each[:, 0] + float(_numpy(threshold)[dimension]), each[:, 1])
+            ax.hlines(height, each[:, 0], chance, color=GREY, linewidth=2.5, alpha=0.5)
+        ax.hlines(height, each[:, 0], death, color=color, linewidth=1.2)
+        ax.text(-0.02, base, f"$H_{dimension}$", color=color, ha="right", va="top", transform=ax.get_yaxis_transform())
+        base -= len(each) + 2
+    ax.set(xlabel="distance", yticks=[], xlim=(0, last))
+    return ax
+
+
+def torus_3d(ax: Axes, coordinates: Array, rates: Array, *, cmap: str = "viridis") -> Axes:
+    """Rates (M,) of one unit, or any value, at toroidal coordinates (M, 2) in radians: dots on a torus.
+
+    ax: of projection ``"3d"``.
+    """
+    around, across = _numpy(coordinates).T
+    radius = 1 + 0.4 * np.cos(across)
+    x, y, z = radius * np.cos(around), radius * np.sin(around), 0.4 * np.sin(across)
+    ax.scatter(x, y, zs=z, c=_numpy(rates), cmap=cmap, s=4, linewidths=0)
+    ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), zlim=(-1.4, 1.4))
+    ax.set_axis_off()
+    return ax

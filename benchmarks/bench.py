@@ -4,7 +4,7 @@
 
 A floor is what the least number of operations and bytes would take at the rates of a large product and a large copy,
 measured in the same run: no version can be much faster. Times are medians; machines are shared, so read the ratios. On
-a CUDA device `bench_sic` follows, at the size of the paper.
+a CUDA device `bench_sic` follows, at the size of the paper; `bench_analysis` has the measures.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from entorhinal.benchmarks import bench_analysis
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.training import _Folder, _Run
@@ -205,7 +206,6 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    from entorhinal.benchmarks import bench_analysis
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
@@ -219,6 +219,7 @@ def main() -> None:
     for part in track(parts, "measuring", console=Console(stderr=True)):
         rows += part(device, found)
     show(rows)
+    bench_analysis.report()
     if device.type == "cuda":
         from entorhinal.benchmarks import bench_sic
 

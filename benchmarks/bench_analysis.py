@@ -1,19 +1,26 @@
-"""How fast is the analysis?  Rows of `make bench`, each thing against what it replaces.
+"""How fast is the analysis?  Rows of `make bench`: each thing against what it replaces; seconds of slow measures.
+
+    python -m entorhinal.benchmarks.bench_analysis [--device cuda]
 
 The target for maps is 0.5 ms a map on two cores, and 4,096 maps in 2 s on a large GPU. Public scorers take 5 ms
 (spatial-maps) and 85 ms (opexebo) of a core a map, for the score alone (docs/validation.md).
 """
 
 import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 from entorhinal.analysis import fourier_lattices, grid_scores, lattices, scores_and_lattices
 from entorhinal.benchmarks.bench import Rates, Row, milliseconds, rates, show
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.synthetic import BIN_M, BINS, grids
 
-__all__ = ["map_rows"]
+__all__ = ["AnalysisRow", "map_rows", "report", "topology_rows"]
 
 MAPS = 4096
 """On a GPU; a CPU scores an eighth of them, and the times are of all."""
@@ -43,11 +50,64 @@ def map_rows(device: torch.device, rates: Rates) -> list[Row]:
     ]
 
 
+@dataclass(frozen=True)
+class AnalysisRow:
+    """One measure: seconds it takes, and seconds it may take on two cores."""
+
+    what: str
+    seconds: float
+    limit_s: float
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Of one call."""
+    begun = time.perf_counter()
+    function()
+    return time.perf_counter() - begun
+
+
+def topology_rows() -> list[AnalysisRow]:
+    """The steps of `torus` on a module of 64 ideal grid cells in a box of 3.5 spacings: 15,000 moments, 600 points."""
+    from entorhinal.analysis import topology
+    from entorhinal.families import make
+    from entorhinal.families.world import Arena, World
+
+    model = make("controls/ideal_grid", spacing_m=(0.4,), orientation_rad=(0.2,))
+    walk = World(Arena.square(1.4)).walk(15, 1000, seed=0, start_m=torch.zeros(15, 2))
+    states = model.represent(walk).rates.flatten(0, 1).double()
+    scores = topology.embed(states)(states)
+    found: list[torch.Tensor] = []
+    generator = torch.Generator().manual_seed(0)
+
+    def rolls() -> None:
+        for _ in range(100):
+            rolled = topology.time_rolled(states, generator)[:: len(states) // topology.NULL_MOMENTS]
+            topology.barcodes(topology.point_cloud(rolled, topology.NULL_POINTS)[3], 1)
+
+    return [
+        AnalysisRow("thinning, 15,000 to 600", seconds(lambda: found.append(topology.thinned(scores, 600, 1000))), 30),
+        AnalysisRow(
+            "homology to cavities, 600 points",
+            seconds(lambda: topology.barcodes(topology.fuzzy_distances(scores[found[0]], 400))),
+            30,
+        ),
+        AnalysisRow("null of 100 rolls to loops, 400 points", seconds(rolls), 180),
+    ]
+
+
+def report() -> None:
+    table = Table("analysis", "s", "may take, s", box=None)
+    for row in topology_rows():
+        table.add_row(row.what, f"{row.seconds:.3g}", f"{row.limit_s:.3g}")
+    Console().print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     device = choose_device(parser.parse_args().device)
     show(map_rows(device, rates(device)))
+    report()
 
 
 if __name__ == "__main__":
