@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from entorhinal.benchmarks import bench_analysis
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.training import _Folder, _Run
@@ -206,6 +205,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
+    from entorhinal.benchmarks import bench_analysis
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")

@@ -12,8 +12,8 @@ dropout   that fraction of the units, drawn at random, is lost, and the decoder 
           would say to it depends on what the rate 0 means in each model. Mean error of 5 draws.
 weights   Gaussian noise on every parameter, standard deviation in multiples of the root mean square of its tensor; the
           test trials are walked again. Empty for models without parameters.
-module    one module's units are lost: units of one spacing (`by_spacing`); the worst and the mean module. Empty
-          where the maps show fewer than two.
+module    one module's units are lost (`entorhinal.analysis.modules`); the worst and the mean module. Empty where the
+          maps show fewer than two.
 
 For each level the median error in metres of two tracks, as in `path_integration-v1`: error_m of localisation in the
 whole box, and followed_error_m of the search within 15 cm of the last estimate from the true start, which a code with
@@ -37,7 +37,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from entorhinal.analysis import RateMapAccumulator, RateMaps, decode_positions, scores_and_lattices
+from entorhinal.analysis import (
+    Lattices,
+    RateMapAccumulator,
+    RateMaps,
+    decode_positions,
+    modules,
+    scores_and_lattices,
+)
 from entorhinal.analysis.robustness import kept_units, modulation, tolerance, with_noise
 from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import follow, rollout
@@ -51,7 +58,7 @@ __all__ = ["Robustness"]
 SIDE_M, BINS, SMOOTHING_M, WINDOW_M, UNITS = 1.0, 25, 0.03, 0.15, 256
 TRIALS, TRIALS_LARGE, LARGE, STEPS, DECODE_EVERY = 64, 8, 4096, 500, 5
 NOISE, DROPOUT, WEIGHTS = (0.5, 1.0, 2.0, 4.0, 8.0), (0.1, 0.25, 0.5, 0.75, 0.9), (0.01, 0.03, 0.1)
-DROPOUT_DRAWS, GRID_SCORE, MODULE_RATIO, MODULE_UNITS = 5, 0.3, 1.2, 5
+DROPOUT_DRAWS, GRID_SCORE = 5, 0.3
 
 
 class Robustness:
@@ -83,7 +90,7 @@ class Robustness:
         base = reader.read(clean)
         order = torch.randperm(base.decoded_m.shape[0], generator=_generator(seed, "chance")).to(device)
         chance_m = float((base.decoded_m[order] - base.position_m).norm(dim=-1).nanmedian())
-        lattice = (base.score >= GRID_SCORE) & base.spacing_m.isfinite()
+        lattice = (base.score >= GRID_SCORE) & base.found.spacing_m.isfinite()
         _add_errors(result, base, "undisturbed")
         result.add("chance_error_m", chance_m, "m", "none", base.n)
         _add_maps(result, base, lattice, "undisturbed")
@@ -132,44 +139,25 @@ class Robustness:
         return result
 
     def _lose_modules(self, result: Result, reader: "_Reader", clean: Tensor, base: "_Read", lattice: Tensor) -> None:
-        label = by_spacing(base.spacing_m.where(lattice, torch.nan))
-        modules = int(label.max()) + 1 if len(label) else 0
-        few = "fewer than two modules" if modules < 2 else ""
-        errors = [] if few else [reader.read(clean, label != module).error_m for module in range(modules)]
-        result.add("modules", modules, n=int(lattice.sum()))
-        worst, mean = (max(errors), sum(errors) / modules) if not few else (math.nan, math.nan)
-        result.add("module_lost_worst_error_m", worst, "m", "lower", modules, few)
-        result.add("module_lost_mean_error_m", mean, "m", "lower", modules, few)
-
-
-def by_spacing(spacing_m: Tensor) -> Tensor:
-    """Modules of units ``(N,)``: labels 0, 1, ... from the smallest spacing, -1 for none.
-
-    Sorted spacings are cut where one is more than 1.2 times the one before; groups of fewer than 5 units are none.
-    """
-    label = torch.full(spacing_m.shape, -1, dtype=torch.long, device=spacing_m.device)
-    order = spacing_m.argsort()[: int(spacing_m.isfinite().sum())]  # NaN sorts last
-    if not len(order):
-        return label
-    ordered = spacing_m[order]
-    group = torch.cat((ordered.new_zeros(1), (ordered[1:] > MODULE_RATIO * ordered[:-1]).to(ordered.dtype))).cumsum(0)
-    _, member, count = group.unique(return_inverse=True, return_counts=True)
-    large = count >= MODULE_UNITS
-    name = torch.where(large, large.long().cumsum(0) - 1, -1)
-    label[order] = name[member]
-    return label
+        parts = modules(base.found, base.score, least_score=GRID_SCORE)
+        few = "fewer than two modules" if parts.count < 2 else ""
+        errors = [] if few else [reader.read(clean, parts.labels != module).error_m for module in range(parts.count)]
+        result.add("modules", parts.count, n=int(lattice.sum()))
+        worst, mean = (max(errors), sum(errors) / parts.count) if not few else (math.nan, math.nan)
+        result.add("module_lost_worst_error_m", worst, "m", "lower", parts.count, few)
+        result.add("module_lost_mean_error_m", mean, "m", "lower", parts.count, few)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What a reader makes of rates: decoded and true places (S, 2), median errors, maps' scores and spacings (U,)."""
+    """What a reader makes of rates: decoded and true places (S, 2), median errors, maps' scores (U,) and lattices."""
 
     decoded_m: Tensor
     position_m: Tensor
     error_m: float
     followed_m: float
     score: Tensor
-    spacing_m: Tensor
+    found: Lattices
 
     @property
     def n(self) -> int:
@@ -197,17 +185,14 @@ class _Reader:
         position_m = self.walk.position_m[:, ::DECODE_EVERY]
         decoded_m = decode_positions(seen, templates)
         followed_m = decode_positions(seen, templates, window_m=WINDOW_M, start_m=position_m[:, 0])
-        score = spacing_m = decoded_m.new_empty(0)
-        if kept is None:
-            found = _maps(rates, self.walk.position_m)
-            score, lattice = scores_and_lattices(found.values, found.bin_m)
-            spacing_m = lattice.spacing_m
+        maps = _maps(rates[..., :0] if kept is not None else rates, self.walk.position_m)
+        score, found = scores_and_lattices(maps.values, maps.bin_m)
         # places that cannot be read are errors
         error_m, lost_m = (
             float((places - position_m).norm(dim=-1).nan_to_num(math.inf).median())
             for places in (decoded_m, followed_m)
         )
-        return _Read(decoded_m.flatten(0, 1), position_m.flatten(0, 1), error_m, lost_m, score, spacing_m)
+        return _Read(decoded_m.flatten(0, 1), position_m.flatten(0, 1), error_m, lost_m, score, found)
 
 
 def _mean(reads: list[_Read]) -> _Read:
@@ -229,7 +214,9 @@ def _add_errors(result: Result, read: _Read, name: str) -> None:
 def _add_maps(result: Result, read: _Read, lattice: Tensor, name: str) -> None:
     n, none = int(lattice.sum()), f"no unit has a lattice that scores {GRID_SCORE} undisturbed"
     result.add(f"{name}_grid_score", read.score[lattice].nanmedian(), "", "higher", n, none)
-    result.add(f"{name}_spacing_m", read.spacing_m[lattice].nanmedian(), "m", "none", n, "no lattice" if n else none)
+    result.add(
+        f"{name}_spacing_m", read.found.spacing_m[lattice].nanmedian(), "m", "none", n, "no lattice" if n else none
+    )
 
 
 def _with_weight_noise(model: Model, level: float, generator: torch.Generator) -> Model:

@@ -3,8 +3,8 @@
 The module. A first walk (16 trials of the common walk for 20 s from the origin, in a box of the card's training extent,
 1 m where the card has none; if no module of 20 units is found there, 64 trials in a box of twice that) gives maps of at
 most 256 units drawn at random by the seed: 50² bins a training extent, smoothed by 3 cm. A grid unit scores
-(`sargolini`) above all of 100 noise maps of its radially averaged spectrum. The module is the largest group of grid
-units whose spacings lie within 10 % of one unit's.
+(`sargolini`) above all of 100 noise maps of its own (`above_null`). The module is the largest of
+`entorhinal.analysis.modules`.
 
 The states. A second walk, 15 trials of 20 s from the origin in a box of 3.5 of the module's spacings, every 20 ms:
 15,000 moments, all of which are used, as the choice of the most active ones would favour some phases of a code without
@@ -40,8 +40,9 @@ from entorhinal.analysis import (
     Lattices,
     RateMapAccumulator,
     RateMaps,
+    above_null,
     autocorrelograms,
-    null_grid_scores,
+    modules,
     phase_agreement,
     scores_and_lattices,
     toroidal_coordinates,
@@ -53,14 +54,15 @@ from entorhinal.analysis.topology import LEAST_UNITS
 from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.tasks.map_run import active_units
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, World
 
 __all__ = ["Topology"]
 
-SIDE_M, UNITS, BINS, SMOOTHING_M, NULL_MAPS, ACTIVE = 1.0, 256, 50, 0.03, 100, 0.01
-PROBE_TRIALS, TRIALS, STEPS, PERIODS, SPREAD = 16, 15, 1000, 3.5, 0.1
+SIDE_M, UNITS, BINS, SMOOTHING_M, NULL_MAPS = 1.0, 256, 50, 0.03, 100
+PROBE_TRIALS, TRIALS, STEPS, PERIODS = 16, 15, 1000, 3.5
 POINTS, ROLLS, MISSING = 600, 100, 0.1
 NUMBERS: tuple[tuple[str, Direction], ...] = (
     ("is_torus", "higher"),
@@ -107,7 +109,9 @@ class Topology:
             report = part(0.1 * scale - 0.1, 0.1 * scale)
             probe = _walk(model, side_m, scale * BINS, scale**2 * PROBE_TRIALS, seed, name, device, report)
             active, is_grid, found = _grid_units(probe.maps, derive(seed, "topology", "null", name))
-            members = largest_group(found.spacing_m, is_grid)
+            parts = modules(found, is_grid, least_score=0.5, seed=derive(seed, "topology", "modules") % 2**32)
+            members = parts.labels == int(parts.sizes.argmax()) if parts.count else is_grid[:0]
+            members = members.nonzero()[:, 0]
             if scale == 1 or len(members) >= LEAST_UNITS:
                 chosen, grids = active, int(is_grid.sum())
                 module, spacing_m = members, float(found.spacing_m[members].median()) if len(members) else math.nan
@@ -168,25 +172,12 @@ def _walk(
 
 def _grid_units(maps: RateMaps, seed: int) -> tuple[Tensor, Tensor, Lattices]:
     """Of units' maps: indices of the active ones (A,), which of all are grid units (U,), and all lattices."""
-    flat = maps.values.flatten(1)
-    spread = flat.nan_to_num(-torch.inf).amax(1) - flat.nan_to_num(torch.inf).amin(1)
-    active = spread > ACTIVE * spread.max().clamp_min(torch.finfo(flat.dtype).tiny)
+    active = active_units(maps.values)
     score, found = scores_and_lattices(maps.values, maps.bin_m)
-    left = (active & score.isfinite() & found.spacing_m.isfinite()).nonzero()[:, 0]
-    generator = torch.Generator(flat.device).manual_seed(seed)
-    for _ in range(NULL_MAPS):
-        if not len(left):
-            break
-        null = null_grid_scores(maps.values[left], 1, generator=generator)[:, 0].nan_to_num(-torch.inf)
-        left = left[score[left] > null]
-    is_grid = torch.zeros_like(active).index_fill(0, left, True)
+    generator = torch.Generator(maps.values.device).manual_seed(seed)
+    known = active & found.spacing_m.isfinite()
+    _, is_grid = above_null(maps.values, score.where(known, torch.nan), NULL_MAPS, generator=generator)
     return active.nonzero()[:, 0], is_grid, found
-
-
-def largest_group(spacing_m: Tensor, is_grid: Tensor) -> Tensor:
-    """Indices of the largest group of grid units whose spacings (U,) lie within 10 % of one unit's."""
-    near = ((spacing_m / spacing_m[:, None] - 1).abs() <= SPREAD) & is_grid & is_grid[:, None]
-    return near[near.sum(1).argmax()].nonzero()[:, 0]
 
 
 def _add_topology(

@@ -102,13 +102,6 @@ def test_modules_are_lost_one_by_one(ideal) -> None:
     assert 0 < one.value("noise_followed_tolerance") < 8
 
 
-def test_grouping_by_spacing() -> None:
-    spacing_m = torch.tensor([0.31, 0.5, math.nan, 0.3, 0.29, 0.52, 0.3, 0.51, 0.3, 0.5, 0.49, 0.9])
-    assert robustness.by_spacing(spacing_m).tolist() == [0, 1, -1, 0, 0, 1, 0, 1, 0, 1, 1, -1]
-    assert robustness.by_spacing(torch.full((3,), math.nan)).tolist() == [-1, -1, -1]
-    assert robustness.by_spacing(torch.empty(0)).tolist() == []
-
-
 def test_weights_are_perturbed_by_their_size_in_a_copy(ideal) -> None:
     class Weighted(Grid):
         def __init__(self, config):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from entorhinal.analysis import topology as measure
 from entorhinal.benchmarks import evaluate
@@ -82,10 +81,3 @@ def test_a_table_too_small_for_its_lattice_is_not_judged(monkeypatch: pytest.Mon
     assert record.value("units") == 24
     assert math.isnan(record.value("betti_1"))
     assert {m.reason for m in record.metrics if m.name == "betti_1"} == {"the model has no answer in part of the box"}
-
-
-def test_the_largest_group_of_spacings() -> None:
-    spacing_m = torch.tensor([0.3, 0.31, 0.5, 0.29, 0.3, math.nan, 0.52])
-    is_grid = torch.tensor([True, True, True, True, False, False, True])
-    assert topology.largest_group(spacing_m, is_grid).tolist() == [0, 1, 3]
-    assert topology.largest_group(spacing_m, torch.zeros_like(is_grid)).tolist() == []
