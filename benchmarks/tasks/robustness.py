@@ -90,6 +90,7 @@ class Robustness:
         base = reader.read(clean)
         order = torch.randperm(base.decoded_m.shape[0], generator=_generator(seed, "chance")).to(device)
         chance_m = float((base.decoded_m[order] - base.position_m).norm(dim=-1).nanmedian())
+        assert base.found is not None
         lattice = (base.score >= GRID_SCORE) & base.found.spacing_m.isfinite()
         _add_errors(result, base, "undisturbed")
         result.add("chance_error_m", chance_m, "m", "none", base.n)
@@ -139,6 +140,7 @@ class Robustness:
         return result
 
     def _lose_modules(self, result: Result, reader: "_Reader", clean: Tensor, base: "_Read", lattice: Tensor) -> None:
+        assert base.found is not None
         parts = modules(base.found, base.score, least_score=GRID_SCORE)
         few = "fewer than two modules" if parts.count < 2 else ""
         errors = [] if few else [reader.read(clean, parts.labels != module).error_m for module in range(parts.count)]
@@ -157,7 +159,7 @@ class _Read:
     error_m: float
     followed_m: float
     score: Tensor
-    found: Lattices
+    found: Lattices | None
 
     @property
     def n(self) -> int:
@@ -185,8 +187,10 @@ class _Reader:
         position_m = self.walk.position_m[:, ::DECODE_EVERY]
         decoded_m = decode_positions(seen, templates)
         followed_m = decode_positions(seen, templates, window_m=WINDOW_M, start_m=position_m[:, 0])
-        maps = _maps(rates[..., :0] if kept is not None else rates, self.walk.position_m)
-        score, found = scores_and_lattices(maps.values, maps.bin_m)
+        score, found = decoded_m.new_empty(0), None
+        if kept is None:
+            maps = _maps(rates, self.walk.position_m)
+            score, found = scores_and_lattices(maps.values, maps.bin_m)
         # places that cannot be read are errors
         error_m, lost_m = (
             float((places - position_m).norm(dim=-1).nan_to_num(math.inf).median())
@@ -214,9 +218,9 @@ def _add_errors(result: Result, read: _Read, name: str) -> None:
 def _add_maps(result: Result, read: _Read, lattice: Tensor, name: str) -> None:
     n, none = int(lattice.sum()), f"no unit has a lattice that scores {GRID_SCORE} undisturbed"
     result.add(f"{name}_grid_score", read.score[lattice].nanmedian(), "", "higher", n, none)
-    result.add(
-        f"{name}_spacing_m", read.found.spacing_m[lattice].nanmedian(), "m", "none", n, "no lattice" if n else none
-    )
+    assert read.found is not None
+    spacing_m = read.found.spacing_m[lattice].nanmedian()
+    result.add(f"{name}_spacing_m", spacing_m, "m", "none", n, "no lattice" if n else none)
 
 
 def _with_weight_noise(model: Model, level: float, generator: torch.Generator) -> Model:
