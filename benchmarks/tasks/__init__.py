@@ -23,7 +23,10 @@ TASKS = {
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 
-SUITES = {"core": ("gridness-v1", "path_integration-v1", "generalization-v1", "cost-v1")}
+SUITES = {
+    "core": ("gridness-v1", "path_integration-v1", "generalization-v1", "cost-v1"),
+    "full": tuple(TASKS),
+}
 
 
 def get_task(id: str) -> "Task":
