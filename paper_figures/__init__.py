@@ -20,6 +20,8 @@ FIGURES = (
     "sic_maps",
     "training_curves",
     "gridness",
+    "barcodes",
+    "capacity_robustness",
     "validation",
     "leaderboard",
 )

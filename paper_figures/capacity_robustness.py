@@ -1,0 +1,304 @@
+"""How much does a code hold, and how much noise does it stand?  Every model, from the shipped records."""
+
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from entorhinal.analysis import plots
+from entorhinal.analysis.capacity import noise_floor
+from entorhinal.benchmarks.records import SHIPPED, load_records
+from entorhinal.benchmarks.tasks.capacity import ERROR, PITCH_M
+from entorhinal.paper_figures.conditions import (
+    CONDITIONS,
+    MODELS,
+    exchanged,
+    metric_table,
+    record_of,
+    value_of,
+)
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
+
+CAPACITY, ROBUSTNESS, ISOMETRY = TASKS = ("capacity-v1", "robustness-v1", "isometry-v1")
+IDEAL, RESIDUE, SHEET, SIC, PLACE = "ideal grid", "residue", "burak fiete", "sic", "place cells"
+CURVES = (IDEAL, RESIDUE, SIC)
+NEAREST_M = 0.3
+NOISE = ("undisturbed", "noise_0.5", "noise_1", "noise_2", "noise_4", "noise_8")
+SHOWN = {
+    "bits": (CAPACITY, "capacity_bits"),
+    "noise": (ROBUSTNESS, "noise_followed_tolerance"),
+    "separation": (CAPACITY, "code_separation"),
+    "metric": (ISOMETRY, "metric_cv"),
+}
+"""What the panels show one number of a model of."""
+LOOKS = dict(
+    zip(
+        (condition.name for condition in CONDITIONS),
+        (
+            (plots.BLUE, "o"),
+            ("#56b4e9", "D"),
+            (plots.ORANGE, "s"),
+            ("#e69f00", "P"),
+            ("#cc79a7", "v"),
+            ("#cc79a7", "<"),
+            (plots.GREEN, "*"),
+            ("#444444", "o"),
+            ("#444444", "x"),
+            (plots.GREY, "+"),
+            (plots.GREY, "d"),
+        ),
+        strict=True,
+    )
+)
+
+FIGURE = Figure(
+    id="capacity_robustness",
+    title="Capacity against robustness",
+    caption=(
+        "(a) Bits of place an axis, log2(joint range / resolution), against the noise on every rate (in multiples of "
+        "its own modulation) at which the error of a reader that follows the code is half of chance. Arrows: the range "
+        "is at least as long as was walked (4 m; 0.6 m for the sheet), so the bits are a lower bound; dotted: highest "
+        "noise tried. (b) Smallest over median code distance between places 0.3 to 4 m apart; open: of codes that are "
+        "not ones of place (their paths disagree, or they are flat near the origin), where it is no separation; "
+        "dashed: the three ideal modules. (c) Code distance against distance in units of its plateau: median (thick) "
+        "and nearest place (thin); dotted: the noise floor. (d) Median error of that reader against the noise; dotted: "
+        "chance. (e) Variation of the code's metric over the box, filled, and of units with unrelated phases, open: 0 "
+        "is one speed everywhere. (f) What is empty and why. From the shipped records, one symbol a seed in a and b."
+    ),
+    models=MODELS,
+    records=tuple((model, task) for model in MODELS for task in TASKS),
+)
+
+
+def _of_reach(data: Data, condition: str) -> float:
+    """Joint range over the longest displacement walked."""
+    return value_of(data, condition, CAPACITY, "joint_range_m") / value_of(data, condition, CAPACITY, "reach_m")
+
+
+def _ratio(data: Data, task: str, metric: str, condition: str, other: str) -> float:
+    return value_of(data, condition, task, metric) / value_of(data, other, task, metric)
+
+
+def _resolution(data: Data, condition: str) -> float:
+    """Resolution in metres that a single unit would have."""
+    units = value_of(data, condition, CAPACITY, "units")
+    return value_of(data, condition, CAPACITY, "resolution_m") * float(np.sqrt(units))
+
+
+def _tolerance(data: Data, condition: str) -> float:
+    """Noise at which localisation in the whole box is half of chance; 0 where it is no better without noise."""
+    return float(np.nan_to_num(value_of(data, condition, ROBUSTNESS, "noise_tolerance")))
+
+
+claims = (
+    Claim(
+        id="three_modules_do_not_repeat",
+        statement="The joint code of three ideal modules does not repeat within the 4 m walked, ten times the spacing "
+        "of its middle one: joint range over reach is 1",
+        paper="range far beyond the largest period",
+        citation="Fiete et al. 2008",
+        statistic=lambda data: _of_reach(data, IDEAL),
+        control=exchanged(IDEAL, SIC),
+        low=0.999,
+    ),
+    Claim(
+        id="residue_does_not_repeat",
+        statement="Nor does the residue code with periods of 31, 44 and 63 cm and one orientation: joint range over "
+        "reach is 1",
+        paper="range far beyond the largest period",
+        citation="Fiete et al. 2008",
+        statistic=lambda data: _of_reach(data, RESIDUE),
+        control=exchanged(RESIDUE, SIC),
+        low=0.999,
+    ),
+    Claim(
+        id="sic_code_repeats",
+        statement="The code of the shipped self-supervised network, which lives on one lattice, repeats: joint range "
+        "below 2 m",
+        paper="one lattice repeats at its period; for this network, several modules that do not over metres",
+        citation="Fiete et al. 2008, Schaeffer et al. 2023",
+        statistic=lambda data: value_of(data, SIC, CAPACITY, "joint_range_m"),
+        control=exchanged(SIC, IDEAL),
+        high=2.0,
+    ),
+    Claim(
+        id="residue_separates_places",
+        statement="Code words of the residue code are as well separated as those of three ideal modules: code "
+        "separation at least 0.8 of theirs",
+        paper="well separated code words, as an error-correcting code needs",
+        citation="Sreenivasan & Fiete 2011",
+        statistic=lambda data: _ratio(data, CAPACITY, "code_separation", RESIDUE, IDEAL),
+        control=exchanged(RESIDUE, SIC),
+        low=0.8,
+    ),
+    Claim(
+        id="grids_resolve_finer_than_places",
+        statement="At equal noise and number of units three ideal modules (0.30 to 0.61 m) resolve place more finely "
+        "than place cells of 0.12 m: their resolution is finer by a factor above 1",
+        paper="grid codes are finer than place codes of as many neurons",
+        citation="Mathis et al. 2012",
+        statistic=lambda data: _resolution(data, PLACE) / _resolution(data, IDEAL),
+        control=exchanged(IDEAL, PLACE),
+        low=1.0,
+    ),
+    Claim(
+        id="modules_localise_through_noise",
+        statement="Three ideal modules localise in a 1 m box through noise as large as the signal of every unit: noise "
+        "tolerance at least 1",
+        paper="a grid code is robust to noise",
+        citation="Sreenivasan & Fiete 2011",
+        statistic=lambda data: _tolerance(data, IDEAL),
+        control=exchanged(IDEAL, SHEET),
+        low=1.0,
+    ),
+    Claim(
+        id="residue_localises_through_noise",
+        statement="So does the residue code: noise tolerance at least 1",
+        paper="a grid code is robust to noise",
+        citation="Sreenivasan & Fiete 2011",
+        statistic=lambda data: _tolerance(data, RESIDUE),
+        control=exchanged(RESIDUE, SHEET),
+        low=1.0,
+    ),
+    Claim(
+        id="sic_is_isometric",
+        statement="A network trained for conformal isometry moves at nearly one speed everywhere: its metric varies at "
+        "most 0.8 times as much as that of units with unrelated phases",
+        paper="a conformal isometry (a term of the loss)",
+        citation="Schaeffer et al. 2023",
+        statistic=lambda data: value_of(data, SIC, ISOMETRY, "metric_cv") / value_of(data, SIC, ISOMETRY, "null_cv"),
+        control=exchanged(SIC, "lowpass noise"),
+        high=0.8,
+    ),
+)
+
+
+def compute(progress: Progress, folder: Path = SHIPPED) -> Data:
+    """Metrics of every condition and the curves of three, from the records in ``folder``."""
+    records = load_records(folder)
+    tables = [metric_table(records, TASKS)]
+    for condition in CONDITIONS:
+        record = record_of(records, condition, CAPACITY) if condition.name in CURVES else None
+        if record is not None and record.artifact_sha256:
+            found = {name: record.arrays(folder)[f"ring_{name}"].double().numpy() for name in ("median", "minimum")}
+            distance_m = PITCH_M * np.arange(len(found["median"]))
+            plateau = np.nanmedian(found["median"][distance_m >= NEAREST_M])
+            floor = noise_floor(record.value("noise_sd"), ERROR) / plateau
+            curve = pd.DataFrame({"distance_m": distance_m, "value": found["median"] / plateau, "floor": floor})
+            curve = curve.assign(least=found["minimum"] / plateau, metric="ring")
+            tables.append(curve.assign(condition=condition.name, task=CAPACITY, model=condition.model))
+    progress(1, 1)
+    return Data(pd.concat(tables, ignore_index=True))
+
+
+def draw(data: Data) -> Canvas:
+    canvas = plt.figure(figsize=(180 / 25.4, 140 / 25.4), layout="constrained")
+    axes = canvas.subplots(2, 3, width_ratios=(1, 1.1, 1))
+    for letter, ax, panel in zip(
+        "abcdef", axes.flat, (_trade, _separation, _curves, _noise, _isometry, _empty), strict=True
+    ):
+        panel(ax, data)
+        ax.set_title(letter, loc="left", fontweight="bold")
+    for name, (color, marker) in LOOKS.items():
+        axes[0, 0].plot([], [], marker, color=color, markersize=4, label=name)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    canvas.legend(handles, labels, loc="outside lower center", ncols=6)
+    return canvas
+
+
+def _values(data: Data, name: str, task: str, *metrics: str) -> np.ndarray:
+    """Of a condition's seeds, in order: (seeds, metrics), NaN where empty or not run."""
+    table = data.table
+    rows = table[(table["condition"] == name) & (table["task"] == task) & table["metric"].isin(metrics)]
+    wide = rows.pivot_table(index="seed", columns="metric", values="value", dropna=False, aggfunc="first")
+    return wide.reindex(columns=list(metrics)).to_numpy(float)
+
+
+def _trade(ax: Axes, data: Data) -> None:
+    for name, (color, marker) in LOOKS.items():
+        held = _values(data, name, CAPACITY, SHOWN["bits"][1], "joint_range_m", "reach_m")
+        stood = _values(data, name, ROBUSTNESS, SHOWN["noise"][1])
+        for (bits, range_m, reach_m), (noise,) in zip(held, stood, strict=False):
+            ax.plot(noise, bits, marker, color=color, markersize=5)
+            if range_m >= 0.999 * reach_m:
+                ax.annotate("", (noise, bits + 0.45), (noise, bits), arrowprops={"arrowstyle": "->", "color": color})
+    ax.axvline(8, color=plots.GREY, linewidth=0.6, linestyle=":")
+    ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, 8.6))
+    ax.margins(y=0.15)
+
+
+def _names(ax: Axes) -> None:
+    ax.set_yticks(range(len(LOOKS)), list(LOOKS))
+    ax.set_ylim(len(LOOKS) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+
+
+def _separation(ax: Axes, data: Data) -> None:
+    for y, (name, (color, _)) in enumerate(LOOKS.items()):
+        for separation, ratio in _values(data, name, CAPACITY, SHOWN["separation"][1], "min_over_median"):
+            fill_ = color if np.isfinite(separation) else "none"
+            ax.plot(ratio, y, "o", markersize=4.5, markerfacecolor=fill_, markeredgecolor=color, markeredgewidth=0.8)
+    ideal = _values(data, IDEAL, CAPACITY, SHOWN["separation"][1])
+    if np.isfinite(ideal).any():
+        ax.axvline(np.nanmedian(ideal), color=plots.BLUE, linewidth=0.6, linestyle="--", zorder=0)
+    _names(ax)
+    ax.set(xlabel="code separation", xlim=(0, None))
+
+
+def _curves(ax: Axes, data: Data) -> None:
+    for name in CURVES:
+        rows = data.table[(data.table["condition"] == name) & (data.table["metric"] == "ring")]
+        if rows.empty:
+            continue
+        color = LOOKS[name][0]
+        typical, least = (rows[column].to_numpy(float) for column in ("value", "least"))
+        plots.capacity_curve(ax, rows["distance_m"].to_numpy(float), typical, least, color=color)
+        ax.axhline(rows["floor"].iloc[0], color=color, linewidth=0.6, linestyle=":")
+    ax.set(xlabel="distance (m)", ylabel="code distance / plateau")
+
+
+def _noise(ax: Axes, data: Data) -> None:
+    chance = []
+    for name, (color, marker) in LOOKS.items():
+        errors = _values(data, name, ROBUSTNESS, *(f"{level}_followed_error_m" for level in NOISE))
+        if np.isfinite(errors).any():
+            style = {"color": color, "markersize": 3, "linewidth": 1}
+            ax.plot(range(len(NOISE)), np.nanmedian(errors, 0), marker=marker, **style)
+        chance.append(_values(data, name, ROBUSTNESS, "chance_error_m").ravel())
+    known = np.concatenate(chance)
+    if np.isfinite(known).any():
+        ax.axhline(np.nanmedian(known), color=plots.GREY, linewidth=0.6, linestyle=":")
+    ax.set_xticks(range(len(NOISE)), [level.removeprefix("noise_").replace("undisturbed", "0") for level in NOISE])
+    ax.set(xlabel="noise (modulations)", ylabel="error (m)", ylim=(0, None))
+
+
+def _isometry(ax: Axes, data: Data) -> None:
+    for y, (name, (color, _)) in enumerate(LOOKS.items()):
+        for cv, null in _values(data, name, ISOMETRY, SHOWN["metric"][1], "null_cv"):
+            ax.plot([cv, null], [y, y], color=plots.GREY, linewidth=0.6, zorder=0)
+            ax.plot(null, y, "o", markersize=4.5, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
+            ax.plot(cv, y, "o", markersize=4.5, color=color)
+    _names(ax)
+    ax.set(xlabel="variation of the metric", xlim=(0, None))
+
+
+def _empty(ax: Axes, data: Data) -> None:
+    """For each reason, what it leaves empty of which condition."""
+    lines = []
+    for name in LOOKS:
+        reasons: dict[str, list[str]] = {}
+        for shown, (task, metric) in SHOWN.items():
+            rows = data.table[(data.table["condition"] == name) & (data.table["task"] == task)]
+            here = rows[rows["metric"] == metric]
+            if rows.empty:
+                reasons.setdefault("not run", []).append(shown)
+            elif here.empty or here["value"].isna().any():
+                given = (rows if here.empty else here)["reason"].dropna()
+                reasons.setdefault(next(iter(given), "empty").partition(":")[0], []).append(shown)
+        lines += [fill(f"{name}: no {', '.join(what)} ({why})", 46) for why, what in reasons.items()]
+    ax.set_axis_off()
+    ax.annotate("\n".join(lines) or "nothing is empty", (0, 1), xycoords="axes fraction", va="top", fontsize=5.5)
