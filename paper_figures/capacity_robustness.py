@@ -24,7 +24,7 @@ from entorhinal.paper_figures.conditions import (
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 
 CAPACITY, ROBUSTNESS, ISOMETRY = TASKS = ("capacity-v1", "robustness-v1", "isometry-v1")
-IDEAL, RESIDUE, SHEET, SIC, PLACE = "ideal grid", "residue", "burak fiete", "sic", "place cells"
+IDEAL, RESIDUE, SHEET, SIC, PLACE = "ideal grid", "residue", "Burak & Fiete", "SIC", "place cells"
 CURVES = (IDEAL, RESIDUE, SIC)
 NEAREST_M = 0.3
 NOISE = ("undisturbed", "noise_0.5", "noise_1", "noise_2", "noise_4", "noise_8")
@@ -210,22 +210,20 @@ def draw(data: Data) -> Canvas:
     return canvas
 
 
-def _values(data: Data, name: str, task: str, *metrics: str) -> np.ndarray:
+def _values(data: Data, name: str, *metrics: str) -> np.ndarray:
     """Of a condition's seeds, in order: (seeds, metrics), NaN where empty or not run."""
-    table = data.table
-    rows = table[(table["condition"] == name) & (table["task"] == task) & table["metric"].isin(metrics)]
+    rows = data.table[(data.table["condition"] == name) & data.table["metric"].isin(metrics)]
     wide = rows.pivot_table(index="seed", columns="metric", values="value", dropna=False, aggfunc="first")
     return wide.reindex(columns=list(metrics)).to_numpy(float)
 
 
 def _trade(ax: Axes, data: Data) -> None:
+    shown = (SHOWN["noise"][1], SHOWN["bits"][1], "joint_range_m", "reach_m")
     for name, (color, marker) in LOOKS.items():
-        held = _values(data, name, CAPACITY, SHOWN["bits"][1], "joint_range_m", "reach_m")
-        stood = _values(data, name, ROBUSTNESS, SHOWN["noise"][1])
-        for (bits, range_m, reach_m), (noise,) in zip(held, stood, strict=False):
+        for noise, bits, range_m, reach_m in _values(data, name, *shown):
             ax.plot(noise, bits, marker, color=color, markersize=5)
-            if range_m >= 0.999 * reach_m:
-                ax.annotate("", (noise, bits + 0.45), (noise, bits), arrowprops={"arrowstyle": "->", "color": color})
+            if noise + bits > 0 and range_m >= 0.999 * reach_m:
+                ax.annotate("↑", (noise, bits), (0, 2), textcoords="offset points", ha="center", color=color)
     ax.axvline(8, color=plots.GREY, linewidth=0.6, linestyle=":")
     ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, 8.6))
     ax.margins(y=0.15)
@@ -239,10 +237,10 @@ def _names(ax: Axes) -> None:
 
 def _separation(ax: Axes, data: Data) -> None:
     for y, (name, (color, _)) in enumerate(LOOKS.items()):
-        for separation, ratio in _values(data, name, CAPACITY, SHOWN["separation"][1], "min_over_median"):
+        for separation, ratio in _values(data, name, SHOWN["separation"][1], "min_over_median"):
             fill_ = color if np.isfinite(separation) else "none"
             ax.plot(ratio, y, "o", markersize=4.5, markerfacecolor=fill_, markeredgecolor=color, markeredgewidth=0.8)
-    ideal = _values(data, IDEAL, CAPACITY, SHOWN["separation"][1])
+    ideal = _values(data, IDEAL, SHOWN["separation"][1])
     if np.isfinite(ideal).any():
         ax.axvline(np.nanmedian(ideal), color=plots.BLUE, linewidth=0.6, linestyle="--", zorder=0)
     _names(ax)
@@ -264,11 +262,11 @@ def _curves(ax: Axes, data: Data) -> None:
 def _noise(ax: Axes, data: Data) -> None:
     chance = []
     for name, (color, marker) in LOOKS.items():
-        errors = _values(data, name, ROBUSTNESS, *(f"{level}_followed_error_m" for level in NOISE))
+        errors = _values(data, name, *(f"{level}_followed_error_m" for level in NOISE))
         if np.isfinite(errors).any():
-            style = {"color": color, "markersize": 3, "linewidth": 1}
-            ax.plot(range(len(NOISE)), np.nanmedian(errors, 0), marker=marker, **style)
-        chance.append(_values(data, name, ROBUSTNESS, "chance_error_m").ravel())
+            middle = np.nanmedian(errors, 0)
+            ax.plot(range(len(NOISE)), middle, marker=marker, color=color, markersize=3, linewidth=1)
+        chance.append(_values(data, name, "chance_error_m").ravel())
     known = np.concatenate(chance)
     if np.isfinite(known).any():
         ax.axhline(np.nanmedian(known), color=plots.GREY, linewidth=0.6, linestyle=":")
@@ -278,7 +276,7 @@ def _noise(ax: Axes, data: Data) -> None:
 
 def _isometry(ax: Axes, data: Data) -> None:
     for y, (name, (color, _)) in enumerate(LOOKS.items()):
-        for cv, null in _values(data, name, ISOMETRY, SHOWN["metric"][1], "null_cv"):
+        for cv, null in _values(data, name, SHOWN["metric"][1], "null_cv"):
             ax.plot([cv, null], [y, y], color=plots.GREY, linewidth=0.6, zorder=0)
             ax.plot(null, y, "o", markersize=4.5, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
             ax.plot(cv, y, "o", markersize=4.5, color=color)

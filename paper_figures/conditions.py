@@ -30,15 +30,15 @@ class Condition:
 CONDITIONS = (
     Condition("ideal grid", "controls/ideal_grid-v1"),
     Condition("residue", "coding_theory/residue-v1"),
-    Condition("burak fiete", "continuous_attractor/burak_fiete-v1"),
-    Condition("dordek", "function_optimization/dordek-v1"),
-    Condition("sorscher", "supervised/sorscher-v1", "sorscher"),
-    Condition("sorscher gaussian", "supervised/sorscher-v1", "sorscher_gaussian"),
-    Condition("sic", "ssl/sic-v1", "sic"),
+    Condition("Burak & Fiete", "continuous_attractor/burak_fiete-v1"),
+    Condition("Dordek", "function_optimization/dordek-v1"),
+    Condition("Sorscher", "supervised/sorscher-v1", "sorscher"),
+    Condition("Sorscher (Gaussian)", "supervised/sorscher-v1", "sorscher_gaussian"),
+    Condition("SIC", "ssl/sic-v1", "sic"),
     Condition("place cells", "controls/place_cells-v1"),
     Condition("shuffled", "controls/shuffled-v1"),
     Condition("lowpass noise", "controls/lowpass_noise-v1"),
-    Condition("random rnn", "controls/random_rnn-v1"),
+    Condition("random RNN", "controls/random_rnn-v1"),
 )
 MODELS = tuple(dict.fromkeys(condition.model for condition in CONDITIONS))
 COLUMNS = ("condition", "model", "task", "seed", "status", "metric", "value", "unit", "direction", "n", "reason")
