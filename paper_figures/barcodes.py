@@ -28,6 +28,7 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 TASK, LONGEST = "topology-v1", 10
 IDEAL, PLANE, SHUFFLED = "ideal grid", "place cells", "shuffled"
 RESIDUE, SHEET, SIC = "residue", "Burak & Fiete", "SIC"
+FIRST_ROW = (IDEAL, PLANE, SHUFFLED)
 GARDNER = "Gardner et al. 2022"
 
 FIGURE = Figure(
@@ -37,9 +38,10 @@ FIGURE = Figure(
         "Persistent homology of the states of each model's largest module (all active units together where it has "
         f"none), 600 points: the {LONGEST} longest bars of components (H0), loops (H1) and cavities (H2), from birth "
         "to death. Grey, from each birth: the 99th percentile of the longest such bar when every unit is rolled in "
-        "time by itself. Above each panel the Betti numbers; (1, 2, 1) is a torus. Place cells (a plane) and "
-        "shuffled fields are controls that must be none. Last: the ideal module's states at their toroidal "
-        "coordinates, coloured by the rate of one of its units. From the shipped records; an empty panel says why."
+        "time by itself. Above each panel the Betti numbers; (1, 2, 1) is a torus. First row: an ideal module, and "
+        "place cells (a plane) and shuffled fields, which must be none; then the ideal module's states at their "
+        "toroidal coordinates, coloured by the rate of one of its units. From the shipped records; an empty panel says "
+        "why."
     ),
     models=MODELS,
     records=tuple((model, TASK) for model in MODELS),
@@ -161,13 +163,16 @@ def _torus(record: Record, found: dict[str, torch.Tensor]) -> dict[str, np.ndarr
 def draw(data: Data) -> Canvas:
     canvas = plt.figure(figsize=(180 / 25.4, 150 / 25.4), layout="constrained")
     grid = canvas.add_gridspec(3, 4)
-    for i, condition in enumerate(CONDITIONS):
-        _draw_bars(canvas.add_subplot(grid[divmod(i, 4)]), data, condition.name)
-    ax = canvas.add_subplot(grid[divmod(len(CONDITIONS), 4)], projection="3d")
+    names = [condition.name for condition in CONDITIONS if condition.name not in FIRST_ROW]
+    cells = [(0, column) for column in range(3)] + [divmod(4 + i, 4) for i in range(len(names))]
+    for cell, name in zip(cells, (*FIRST_ROW, *names), strict=True):
+        _draw_bars(canvas.add_subplot(grid[cell]), data, name)
+    ax = canvas.add_subplot(grid[0, 3], projection="3d")
     ax.set_title(f"{IDEAL}: a unit's rate\non the torus", fontsize=7)
     if "rate" in data.arrays:
         plots.torus_3d(ax, data.arrays["coordinates"], data.arrays["rate"])
-        ax.set_box_aspect((1, 1, 1), zoom=1.5)
+        ax.view_init(elev=50)
+        ax.set_box_aspect((1, 1, 1), zoom=1.6)
     else:
         _say(ax, "not run")
     return canvas
