@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ class Condition:
     model: str
     checkpoint: str = ""
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
         config = checkpoint_config(self.checkpoint) if self.checkpoint else {}
         return config_hash(self.model, get_class(self.model).Config.parse(self.model, config).model_dump(mode="json"))
