@@ -279,7 +279,7 @@ def _isometry(ax: Axes, data: Data) -> None:
         for cv, null in _values(data, name, SHOWN["metric"][1], "null_cv"):
             ax.plot([cv, null], [y, y], color=plots.GREY, linewidth=0.6, zorder=0)
             ax.plot(null, y, "o", markersize=4.5, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
-            ax.plot(cv, y, "o", markersize=4.5, color=color)
+            ax.plot(cv, y, "o", markersize=4.5, color=color, clip_on=False)
     _names(ax)
     ax.set(xlabel="variation of the metric", xlim=(0, None))
 
