@@ -61,8 +61,10 @@ def _agreement(data: Data) -> float:
 
 def _dealt(data: Data) -> Data:
     """The phases of the ideal module dealt to other moments."""
-    order = np.random.default_rng(0).permutation(len(data.arrays["phases"]))
-    return replace(data, arrays=data.arrays | {"phases": data.arrays["phases"][order]})
+    phases = data.arrays.get("phases")
+    if phases is None:
+        return data
+    return replace(data, arrays=data.arrays | {"phases": np.random.default_rng(0).permutation(phases)})
 
 
 claims = (

@@ -129,6 +129,7 @@ def test_claims_hold_and_fail_on_their_controls(module, folder) -> None:
 def test_without_records_nothing_was_run_and_the_figure_says_so(module, tmp_path) -> None:
     data = module.compute(silent, tmp_path)
     assert {claim.judge("f", data).verdict for claim in module.claims} == {"not run"}
+    assert {claim.judge("f", claim.control(data)).verdict for claim in module.claims} == {"not run"}
     canvas = module.draw(data)
     canvas.draw_without_rendering()
     assert "not run" in texts(canvas)
