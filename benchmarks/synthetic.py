@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from entorhinal.analysis.lattices import Lattices
 from entorhinal.analysis.maps import smooth_maps
 from entorhinal.analysis.nulls import moved_fields, spectrum_noise
 from entorhinal.families.codes import gaussian_place_cells, hexagonal_tuning, hexagonal_waves
@@ -18,6 +19,7 @@ from entorhinal.families.codes import gaussian_place_cells, hexagonal_tuning, he
 __all__ = [
     "BETTI",
     "BINS",
+    "CONTINUA",
     "NULLS",
     "SIDE_M",
     "Grids",
@@ -88,6 +90,11 @@ class Grids:
         regular = torch.tensor([[1, 0], [0.5, math.sqrt(0.75)]], dtype=torch.float64)
         stretch = torch.linalg.svdvals(torch.linalg.inv(regular) @ self.basis_m)
         return stretch[:, 0] / stretch[:, 1]
+
+    @property
+    def lattices(self) -> Lattices:
+        """What an exact measure finds in their maps."""
+        return Lattices(self.spacing_m, self.orientation_rad, self.ellipticity, self.basis_m)
 
     def rates_at(self, position_m: Tensor) -> Tensor:
         """Rates (..., N) in [0, 1] at positions (..., 2)."""
@@ -298,6 +305,42 @@ NULLS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
     "bands": bands,
 }
 """Kinds of units that are no grid: ``(count, generator) -> maps (count, 50, 50)`` of a 2 m box unless named."""
+
+
+def _at_random(spacing_m: Tensor, generator: torch.Generator) -> Grids:
+    angle = torch.rand(len(spacing_m), generator=generator, dtype=torch.float64) * math.pi / 3
+    return grids(spacing_m, angle, generator)
+
+
+def log_uniform_spacings(count: int, generator: torch.Generator) -> Grids:
+    """Spacings of 0.3 to 1 m, uniform in their logarithm; orientations at random, as in the next two."""
+    return _at_random(0.3 * (10 / 3) ** torch.rand(count, generator=generator, dtype=torch.float64), generator)
+
+
+def gaussian_spacings(count: int, generator: torch.Generator) -> Grids:
+    """Log spacings Gaussian around 0.5 m with a deviation of 0.3."""
+    return _at_random(0.5 * (0.3 * torch.randn(count, generator=generator, dtype=torch.float64)).exp(), generator)
+
+
+def skewed_spacings(count: int, generator: torch.Generator) -> Grids:
+    """Log spacings exponential above 0.3 m with a mean of 0.4: most units at the smallest spacings."""
+    draw = torch.rand(count, generator=generator, dtype=torch.float64)
+    return _at_random(0.3 * (-0.4 * (1 - draw).log()).exp(), generator)
+
+
+def one_broad_module(count: int, generator: torch.Generator) -> Grids:
+    """One module around 0.5 m whose spacings are off by 12 % and orientations by 3 degrees."""
+    wobble = torch.randn(2, count, generator=generator, dtype=torch.float64)
+    return grids(0.5 * (0.12 * wobble[0]).exp(), 0.3 + math.radians(3) * wobble[1], generator)
+
+
+CONTINUA: dict[str, Callable[[int, torch.Generator], Grids]] = {
+    "log-uniform spacings": log_uniform_spacings,
+    "Gaussian spacings": gaussian_spacings,
+    "skewed spacings": skewed_spacings,
+    "one broad module": one_broad_module,
+}
+"""Kinds of populations whose spacings come in no groups."""
 
 
 def breaking_maps() -> dict[str, Tensor]:
