@@ -153,7 +153,7 @@ def isometry_rows() -> list[Row]:
     wave = 4 * math.pi / (math.sqrt(3) * 0.5)
     lost = (math.sin(wave * METRIC_BIN_M) / (wave * METRIC_BIN_M)) ** 2  # by central differences
     scale = 0.75 * side**2 * (wave / 4.5) ** 2 * lost
-    units = f"{side**2} units of 0.5 m"
+    units = f"{side**2:,} units of 0.5 m"
     return [
         within("CV of the metric", f"{units}, even phases", "0", ideal.cv, 1e-6),
         within("CV of the metric", f"{units}, random phases", "0 as units grow", many.cv, 0.05),

@@ -93,7 +93,9 @@ def within(measure: str, population: str, known: str, errors: Tensor | float, hi
 def part_right(measure: str, population: str, known: str, right: Sequence[bool] | Tensor, low: float = 1.0) -> Row:
     """A row of yes and no, of which a part of at least ``low`` is yes."""
     answers = torch.as_tensor(right, dtype=torch.float64).flatten()
-    return Row(measure, population, known, f"part right of {len(answers)}", float(answers.mean()), low=low)
+    high = 1.0 if low == 1 else math.inf
+    part = float(answers.mean())
+    return Row(measure, population, known, f"part right of {len(answers):,}", part, low=low, high=high)
 
 
 def markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:

@@ -35,7 +35,7 @@ def statistics_rows() -> list[Row]:
     rows = []
     for name, (estimates, known) in found.items():
         held = sum(each.low <= known <= each.high for each in estimates) / len(estimates)
-        population = f"{EXPERIMENTS} times {SEEDS} normal seeds"
+        population = f"{EXPERIMENTS:,} times {SEEDS} normal seeds"
         rows.append(Row(f"95 % interval, {name}", population, f"{known:.3g}", "part that holds it", held, low=0.88))
     mean = sum(each.value for each in estimates) / len(estimates)
     rows.append(within("probability of improvement", population, f"{known:.3g}", abs(mean - known), 0.02))
@@ -48,7 +48,7 @@ def statistics_rows() -> list[Row]:
         called = torch.as_tensor(false_discoveries(row))
         wrong += float((called & ~something).sum() / called.sum().clamp_min(1)) / FAMILIES
     known = 0.05 * TRUE_NULLS / TESTS
-    population = f"{FAMILIES} families of {TESTS} tests, {TRUE_NULLS} of nothing"
+    population = f"{FAMILIES:,} families of {TESTS} tests, {TRUE_NULLS} of nothing"
     rows.append(
         within("false discoveries", population, f"{100 * known:g} % of those called", 100 * abs(wrong - known), 1, "%")
     )
