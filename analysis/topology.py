@@ -253,8 +253,8 @@ def torus(
     Unlike the paper, which judges by eye and by the null, bars must also stand out by a factor of two
     (`betti_numbers`). The cosine metric on six components bends an open sheet (place cells) until its edges nearly
     meet: it can have a loop, a cavity or one of each, though not two loops and a cavity in the populations tried. And a
-    no is weak evidence: fields much narrower than the spacing spread over more than six components, and such a torus
-    can be missed (docs/validation.md).
+    no is weak evidence: a torus of fields much narrower than the spacing is missed where units are few
+    (docs/validation.md).
 
     Args:
         states: (T, N) or (B, T, N) rates in order of time, B trials end to end; moments with a NaN are left out.
