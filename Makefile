@@ -20,6 +20,8 @@ figures: $(STAMP)
 	$(BIN)/entorhinal figures --out figures
 	$(BIN)/entorhinal table --out figures/leaderboard.md
 	$(BIN)/entorhinal table --format tex --out figures/leaderboard.tex
+	$(BIN)/entorhinal table --columns codes --out figures/codes.md
+	$(BIN)/entorhinal table --columns codes --format tex --out figures/codes.tex
 
 test: lint types
 	$(BIN)/python -m pytest -q

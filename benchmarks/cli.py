@@ -319,17 +319,21 @@ def table(
     format: Annotated[str, typer.Option(help="md, csv, tex, json or html.")] = "md",
     out: Annotated[Path | None, typer.Option(help="Write here, and the BibTeX beside it as .bib.")] = None,
     release: Annotated[bool, typer.Option(help="Refuse records of dirty commits and partial rows.")] = False,
+    columns: Annotated[str, typer.Option(help="Which table: leaderboard, or codes.")] = "leaderboard",
 ) -> None:
-    """The leaderboard of a folder of records."""
+    """The leaderboard of a folder of records, or another of its tables."""
     from entorhinal.benchmarks.records import SHIPPED, load_records
-    from entorhinal.benchmarks.tables import bibliography, check_release, leaderboard, render
+    from entorhinal.benchmarks.tables import TABLES, bibliography, check_release, leaderboard, render
     from entorhinal.families.checkpoint import write_atomically
+    from entorhinal.families.errors import unknown
 
     records = load_records(folder or SHIPPED)
     if release:
         check_release(records)
-    frame = leaderboard(records)
-    text = render(frame, format)
+    if columns not in TABLES:
+        raise unknown("table", columns, TABLES)
+    frame = leaderboard(records, TABLES[columns])
+    text = render(frame, format, TABLES[columns])
     if out is None:
         print(text, end="")
         return

@@ -20,7 +20,18 @@ from entorhinal.families.errors import InputError, unknown
 from entorhinal.families.model import Card, PathIntegrator
 from entorhinal.families.registry import entries, get_class
 
-__all__ = ["COLUMNS", "FORMATS", "Column", "bibliography", "check_release", "leaderboard", "render", "stale", "tidy"]
+__all__ = [
+    "COLUMNS",
+    "FORMATS",
+    "TABLES",
+    "Column",
+    "bibliography",
+    "check_release",
+    "leaderboard",
+    "render",
+    "stale",
+    "tidy",
+]
 
 FORMATS = ("md", "csv", "tex", "json", "html")
 CLASSES = ("lattice given", "scale given", "emerged", "no lattice")
@@ -50,6 +61,30 @@ COLUMNS = (
     Column("generalization-v1", "spacing_shift_4x", "spacing shift, 4×", 3, "lower"),
     Column("cost-v1", "step_ms", "ms a step", 3, "lower"),
 )
+"""Maps, path integration, larger boxes and cost: the leaderboard."""
+
+TABLES = {
+    "leaderboard": COLUMNS,
+    "codes": (
+        Column("modules-v1", "module_count", "modules", 1),
+        Column("modules-v1", "independent_modules", "independent", 1, "higher"),
+        Column("topology-v1", "is_torus", "torus", 0),
+        Column("capacity-v1", "code_separation", "separation", 2, "higher"),
+        Column("capacity-v1", "joint_range_m", "range (m)", 2, "higher"),
+        Column("capacity-v1", "resolution_m", "resolution (m)", 4, "lower"),
+        Column("capacity-v1", "capacity_bits", "bits an axis", 2, "higher"),
+        Column("isometry-v1", "metric_cv", "metric CV", 2, "lower"),
+        Column("isometry-v1", "null_cv", "its null", 2),
+        Column("robustness-v1", "noise_tolerance", "noise stood", 2, "higher"),
+        Column("robustness-v1", "noise_followed_tolerance", "noise stood, followed", 2, "higher"),
+        Column("attractor-v1", "decay_half_life_s", "half-life (s)", 3, "lower"),
+        Column("attractor-v1", "spread_kept_fraction", "spread kept", 2),
+        Column("attractor-v1", "pair_stability", "cell pairs kept", 2, "higher"),
+        Column("path_integration-v1", "walk_phase_error_median_spacings", "phase error, 1 m (spacings)", 3, "lower"),
+        Column("path_integration-v1", "wide_phase_error_median_spacings", "phase error, 2× (spacings)", 3, "lower"),
+    ),
+}
+"""The tables that can be shown, by name. ``codes``: modules, topology, capacity, isometry, robustness, attractor."""
 
 
 def stale(record: Record) -> str:
@@ -107,9 +142,10 @@ def _needs(card: Card, integrates: bool) -> str:
 def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
     """One row a model and config, one numeric column a metric (mean over seeds), and beside each what a reader needs.
 
-    Columns: ``what was put in``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``, then each
-    heading, and for each heading ``<heading> interval`` (95 %, bootstrap over seeds; None for deterministic models) and
-    ``<heading> note`` (why the cell is empty). Stale records are refused with an `InputError`.
+    Columns: ``what was put in``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds`` (fewest
+    and most over the tasks shown), then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds;
+    None for deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
+    `InputError`.
     """
     if not records:
         raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
@@ -129,7 +165,7 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
             "model": model,
             "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
             "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
-            "seeds": max(len({record.replicate for record in group}) for group in mine.values()),
+            "seeds": _seeds([mine[task] for task in dict.fromkeys(c.task for c in columns) if task in mine]),
         }
         for column in columns:
             value, interval, note = _cell(mine.get(column.task, []), column.metric)
@@ -140,6 +176,12 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
     lead = frame[columns[0].heading].fillna(-math.inf)
     order = np.lexsort((frame["model"], -lead if columns[0].better == "higher" else lead, rank))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def _seeds(groups: Sequence[Sequence[Record]]) -> str:
+    """How many replicates the tasks that were run have: "5", or "1–5" where they differ."""
+    counts = {len({r.replicate for r in group}) for group in groups if any(r.status == "ok" for r in group)} or {0}
+    return str(max(counts)) if len(counts) == 1 else f"{min(counts)}–{max(counts)}"
 
 
 def _difference(default: dict[str, Any], config: dict[str, Any]) -> str:
@@ -155,6 +197,8 @@ def _cell(group: Sequence[Record], metric: str) -> tuple[float, tuple[float, flo
     if failed:
         return math.nan, None, f"{failed[0].status}: {failed[0].error}"
     replicates = {record.replicate: record for record in group}
+    if any(metric not in {m.name for m in record.metrics} for record in replicates.values()):
+        return math.nan, None, "not measured for this model"
     values = [record.value(metric) for record in replicates.values()]
     if any(math.isnan(value) for value in values):
         reasons = [m.reason for record in group for m in record.metrics if m.name == metric and m.value is None]
@@ -226,7 +270,7 @@ def check_release(records: Sequence[Record]) -> None:
         if record.status == "failed":
             raise InputError(f"record {record.run_id} is of a failed run ({record.error}); run it again")
     for (model, condition), tasks in _tasks_by_condition(records).items():
-        if missing := {column.task for column in COLUMNS} - tasks:
+        if missing := {column.task for columns in TABLES.values() for column in columns} - tasks:
             raise InputError(f"{model} ({condition}) has no record of {', '.join(sorted(missing))}; run them first")
 
 

@@ -1,12 +1,14 @@
-"""What the README shows is true: its examples run and its leaderboard is that of the shipped records."""
+"""What the README shows is true: its examples run and its tables are those of the shipped records."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from entorhinal.benchmarks import leaderboard, load_records
-from entorhinal.benchmarks.tables import render
+from entorhinal.benchmarks.tables import TABLES, render
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,8 +43,10 @@ def test_the_example_model_passes_its_checks_and_is_short(tmp_path, monkeypatch)
     check_model("mine/stripes")
 
 
-def test_the_leaderboard_is_that_of_the_shipped_records() -> None:
-    shown = README.split("<!-- leaderboard -->\n")[1].split("<!-- /leaderboard -->")[0]
-    assert shown.strip() == render(leaderboard(load_records())).strip(), (
-        "replace the block between the leaderboard marks by the output of 'entorhinal table'"
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_are_those_of_the_shipped_records(name: str) -> None:
+    shown = README.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0]
+    columns = TABLES[name]
+    assert shown.strip() == render(leaderboard(load_records(), columns), "md", columns).strip(), (
+        f"replace the block between the marks {name} by the output of 'entorhinal table --columns {name}'"
     )

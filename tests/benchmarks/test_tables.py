@@ -9,8 +9,8 @@ import pytest
 
 from entorhinal.benchmarks.records import Metric, Record, config_hash
 from entorhinal.benchmarks.tables import (
-    COLUMNS,
     FORMATS,
+    TABLES,
     bibliography,
     check_release,
     leaderboard,
@@ -21,17 +21,18 @@ from entorhinal.benchmarks.tables import (
 from entorhinal.families import make
 from entorhinal.families.errors import InputError
 
-VALUES = {column.metric: 1.0 + i / 10 for i, column in enumerate(COLUMNS)}
+ALL = [column for columns in TABLES.values() for column in columns]
+VALUES = {column.metric: 1.0 + i / 10 for i, column in enumerate(ALL)}
 
 
 def records(model: str, *, score: float = 1.0, seeds: int = 1, same_weights: bool = False, **config) -> list[Record]:
     made = []
     for seed in range(seeds):
         full = make(model, **config).config.model_dump(mode="json")
-        for task in dict.fromkeys(column.task for column in COLUMNS):
+        for task in dict.fromkeys(column.task for column in ALL):
             metrics = [
                 Metric(name=c.metric, value=score + seed if c.metric == "grid_score_median" else VALUES[c.metric])
-                for c in COLUMNS
+                for c in ALL
                 if c.task == task
             ]
             made.append(
@@ -55,7 +56,7 @@ def records(model: str, *, score: float = 1.0, seeds: int = 1, same_weights: boo
 def test_means_and_intervals_are_over_seeds() -> None:
     frame = leaderboard(records("controls/random_rnn-v1", score=1.0, seeds=5))
     row = frame.iloc[0]
-    assert row["seeds"] == 5
+    assert row["seeds"] == "5"
     assert row["grid score"] == pytest.approx(3.0)
     low, high = row["grid score interval"]
     assert 1.0 <= low < 3.0 < high <= 5.0
@@ -63,7 +64,7 @@ def test_means_and_intervals_are_over_seeds() -> None:
 
 def test_deterministic_models_have_no_interval() -> None:
     frame = leaderboard(records("controls/ideal_grid-v1", seeds=3, same_weights=True))
-    assert frame["seeds"].iloc[0] == 1
+    assert frame["seeds"].iloc[0] == "1"
     assert frame["grid score interval"].iloc[0] is None
 
 
@@ -144,15 +145,32 @@ def test_releases_refuse_dirty_failed_and_partial() -> None:
         check_release([made[0].model_copy(update={"dirty": True}), *made[1:]])
     with pytest.raises(InputError, match="failed run"):
         check_release([made[0].model_copy(update={"status": "failed"}), *made[1:]])
-    with pytest.raises(InputError, match="no record of cost-v1"):
-        check_release(made[:-1])
+    for task in ("cost-v1", "topology-v1"):
+        with pytest.raises(InputError, match=f"no record of {task}"):
+            check_release([record for record in made if record.task != task])
+
+
+def test_seeds_are_those_of_the_tasks_shown() -> None:
+    made = records("controls/random_rnn-v1", seeds=3)
+    fewer = [record for record in made if record.task != "topology-v1" or record.seed == 0]
+    assert leaderboard(fewer)["seeds"].tolist() == ["3"]
+    assert leaderboard(fewer, TABLES["codes"])["seeds"].tolist() == ["1–3"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_shows_its_own_columns(name: str) -> None:
+    columns = TABLES[name]
+    frame = leaderboard(records("controls/ideal_grid-v1"), columns)
+    for column in columns:
+        assert frame[column.heading].item() == VALUES[column.metric] or column.metric == "grid_score_median"
+        assert column.heading in render(frame, "md", columns)
 
 
 def test_tidy_has_a_row_for_everything() -> None:
     made = records("controls/random_rnn-v1", seeds=2)
     frame = tidy([*made, made[0].model_copy(update={"status": "failed", "error": "why", "metrics": ()})])
     assert isinstance(frame, pd.DataFrame)
-    assert len(frame) == 2 * len(COLUMNS) + 1
+    assert len(frame) == 2 * len(ALL) + 1
     assert frame[frame["status"] == "failed"]["reason"].tolist() == ["why"]
 
 
