@@ -129,7 +129,8 @@ def capacity_curve(
     distance = _numpy(distance_m)
     ax.plot(distance, _numpy(typical), color=color, linewidth=1.5, label=label or None)
     ax.plot(distance, _numpy(least), color=color, linewidth=0.6)
-    ax.set(xlabel="distance (m)", ylabel="distance between codes", xlim=(0, distance.max()), ylim=(0, None))
+    highest = max(np.nanmax(np.asarray(line.get_ydata(), float)) for line in ax.lines)
+    ax.set(xlabel="distance (m)", ylabel="distance between codes", xlim=(0, distance.max()), ylim=(0, 1.05 * highest))
     return ax
 
 

@@ -275,7 +275,7 @@ def draw(data: Data) -> Canvas:
         plots.capacity_curve(right, *curves, label=network, color=colour)
     right.axhline(0.55, color="black", linewidth=0.6, linestyle="--")
     right.axvspan(0, float(data.arrays["spread_m"]), color="#eeeeee", zorder=0)
-    right.set(xlabel="distance from the origin (m)", ylabel="‖g(0) − g(x)‖", xlim=(0, FARTHEST_M), ylim=(0, None))
-    right.legend(fontsize=6)
+    right.set(xlabel="distance from the origin (m)", ylabel="‖g(0) − g(x)‖", xlim=(0, FARTHEST_M))
+    right.legend(fontsize=6, loc="center", bbox_to_anchor=(0.17, 0.34))
     right.set_title("c", loc="left", fontweight="bold")
     return canvas

@@ -92,6 +92,9 @@ def test_a_capacity_curve_has_the_typical_and_the_least_distance(ax: Axes) -> No
     assert thick.get_linewidth() > thin.get_linewidth()
     assert thick.get_ydata()[0] == 1 > thin.get_ydata()[0]
     assert ax.get_xlim() == (0, 3)
+    plots.capacity_curve(ax, distance_m, np.full(10, 2.0), np.full(10, 0.1))
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > 2, "a second, higher curve is not cut"
 
 
 def test_scores_and_tables(ax: Axes) -> None:
