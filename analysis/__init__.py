@@ -25,7 +25,7 @@ from entorhinal.analysis.capacity import (
 from entorhinal.analysis.independence import Independence, independence
 from entorhinal.analysis.integration import fold_maps, follow_phase, integration_error
 from entorhinal.analysis.isometry import Isometry, isometry, metric_tensor, metric_tensor_of_maps
-from entorhinal.analysis.lattices import Lattices, fourier_lattices, lattices
+from entorhinal.analysis.lattices import Lattices, fourier_lattices, lattices, orientation_difference
 from entorhinal.analysis.maps import RateMapAccumulator, RateMaps, autocorrelograms, rate_maps, smooth_maps
 from entorhinal.analysis.modules import Modules, discreteness, mixture_modules, module_overlaps, modules
 from entorhinal.analysis.nulls import above_null, moved_fields, null_grid_scores, spectrum_noise, time_shifted_maps
@@ -98,6 +98,7 @@ __all__ = [
     "moved_fields",
     "noise_floor",
     "null_grid_scores",
+    "orientation_difference",
     "pair_stability",
     "paired_difference",
     "participation_ratio",

@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from entorhinal.analysis.lattices import Lattices, quadratic_peak
+from entorhinal.analysis.lattices import Lattices, orientation_difference, quadratic_peak
 from entorhinal.analysis.maps import RateMaps
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
@@ -384,9 +384,9 @@ def lattice_groups(
     if len(score) != len(found.spacing_m):
         raise ValueError(f"scores has {len(score)} units and found {len(found.spacing_m)}; give the same units")
     spacing, angle = found.spacing_m.log(), found.orientation_rad
-    turn = (angle[:, None] - angle + pi / 6) % (pi / 3) - pi / 6
+    turn = orientation_difference(angle[:, None], angle)
     free = (score > least_score) & spacing.isfinite()
-    alike = ((spacing[:, None] - spacing).abs() <= log_spacing) & (turn.abs() <= turn_rad)
+    alike = ((spacing[:, None] - spacing).abs() <= log_spacing) & (turn <= turn_rad)
     groups: list[tuple[Tensor, Tensor]] = []
     while True:
         near = alike & free & free[:, None]

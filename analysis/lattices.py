@@ -117,6 +117,12 @@ def fourier_lattices(maps: Array, bin_m: float) -> Lattices:
     return lattices_from_peaks(sorted_axes(axes.where(defined, torch.nan))[0])
 
 
+def orientation_difference(first_rad: Tensor, second_rad: Tensor) -> Tensor:
+    """Angle between lattice orientations, which repeat every 60 degrees: in [0, pi/6], broadcast."""
+    sixth = pi / 3
+    return ((first_rad - second_rad + sixth / 2) % sixth - sixth / 2).abs()
+
+
 def lattices_from_peaks(peaks: Tensor) -> Lattices:
     """Lattices from three peaks (N, 3, 2) of one half plane, sorted by angle, first + third = second, in metres."""
     angle = torch.atan2(peaks[..., 1], peaks[..., 0])

@@ -12,7 +12,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from entorhinal.analysis.lattices import Lattices
+from entorhinal.analysis.lattices import Lattices, orientation_difference
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
 LEAST_UNITS = 5
@@ -309,9 +309,7 @@ def _communities(features: Tensor, seed: int) -> list[Tensor]:
         return [torch.arange(n)] if n else []
     squares = torch.zeros(n, n, dtype=features.dtype)
     for i, (column, width) in enumerate(zip(features.T, WIDTHS, strict=True)):
-        gap = column[:, None] - column
-        if i == 1:
-            gap = (gap + pi / 6) % (pi / 3) - pi / 6
+        gap = orientation_difference(column[:, None], column) if i == 1 else column[:, None] - column
         squares += (gap / width).square()
     similarity = (-squares / 2).exp().fill_diagonal_(0)
     value, near = similarity.topk(min(NEIGHBOURS, n - 1), dim=1)

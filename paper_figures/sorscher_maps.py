@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from entorhinal.analysis import RateMapAccumulator, null_grid_scores, plots, scores_and_lattices
 from entorhinal.benchmarks.records import checkpoint
 from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.tasks.map_run import active_units
 from entorhinal.benchmarks.tasks.task import choose_units
 from entorhinal.families import Arena, World, load
 from entorhinal.families.model import Decoder
@@ -22,7 +23,7 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, withi
 MODEL = "supervised/sorscher-v1"
 DOG, GAUSSIAN = "difference of softmaxes", "Gaussian"
 NETWORKS = {DOG: "sorscher", GAUSSIAN: "sorscher_gaussian"}
-BINS, SMOOTHING_M, UNITS, NULL_MAPS, ACTIVE, SHOWN = 50, 0.03, 256, 100, 0.01, 6
+BINS, SMOOTHING_M, UNITS, NULL_MAPS, SHOWN = 50, 0.03, 256, 100, 6
 WALKS, TRIALS = 20, 1000
 
 FIGURE = Figure(
@@ -167,8 +168,7 @@ def compute(progress: Progress) -> Data:
             accumulator.add(found.rates[..., units], walk.position_m)
             progress(i * (WALKS + 10) + k, 2 * (WALKS + 10))
         maps = accumulator.result()
-        spread = maps.values.flatten(1).nan_to_num(0).amax(1) - maps.values.flatten(1).nan_to_num(torch.inf).amin(1)
-        active = maps.values[spread > ACTIVE * spread.max()]
+        active = maps.values[active_units(maps.values)]
         scores, lattices = scores_and_lattices(active, maps.bin_m)
         generator = torch.Generator().manual_seed(derive(0, "sorscher_maps", "null"))
         null = null_grid_scores(active, NULL_MAPS, generator=generator).nan_to_num(-torch.inf)

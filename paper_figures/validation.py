@@ -17,13 +17,13 @@ from entorhinal.analysis import (
     best_rings,
     lattices,
     null_grid_scores,
+    orientation_difference,
     plots,
     scores_and_lattices,
     smooth_maps,
 )
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.synthetic import BIN_M, NULLS, Grids, grids, modules
-from entorhinal.benchmarks.validation import turn_rad
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 
 SPACINGS_M = (0.3, 0.8)
@@ -61,7 +61,7 @@ def _errors(name: str, *kinds: str) -> Callable[[Data], float]:
         rows = _rows(data, *kinds)
         known, found = (rows[f"{which}_{name}"].to_numpy() for which in ("known", "found"))
         if name == "orientation_deg":
-            return float(turn_rad(*(torch.tensor(x).deg2rad() for x in (found, known))).rad2deg().max())
+            return float(orientation_difference(*(torch.tensor(x).deg2rad() for x in (found, known))).rad2deg().max())
         return float(np.abs(found / known - 1).max())
 
     return largest

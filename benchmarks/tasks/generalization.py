@@ -46,6 +46,7 @@ from entorhinal.analysis import (
     RateMaps,
     above_null,
     decode_positions,
+    orientation_difference,
     scores_and_lattices,
 )
 from entorhinal.analysis.tensors import standardized
@@ -198,9 +199,7 @@ def _add_shifts(result: Result, small: _Box, large: _Box, scale: int) -> None:
     """How the lattice of the units that are grid units in both boxes differs."""
     both = small.is_grid & large.is_grid & (small.spacing_m + large.spacing_m).isfinite()
     ratio = (large.spacing_m / small.spacing_m)[both]
-    sixth = math.pi / 3
-    turn = (large.orientation_rad - small.orientation_rad)[both]
-    turn = ((turn + sixth / 2) % sixth - sixth / 2).abs()
+    turn = orientation_difference(large.orientation_rad, small.orientation_rad)[both]
     n, none = int(both.sum()), small.none or large.none or "no grid units in both boxes"
     result.add(f"spacing_shift_{scale}x", (ratio - 1).abs().nanmedian(), "", "lower", n, none)
     result.add(f"spacing_ratio_{scale}x", ratio.nanmedian(), "", "none", n, none)

@@ -21,13 +21,14 @@ from entorhinal.analysis import (
 )
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.tasks.map_run import active_units
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model
 from entorhinal.families.world import Trajectories
 
 __all__ = ["Gridness"]
 
-BINS, SMOOTHING_M, UNITS, NULL_MAPS, ACTIVE = 50, 0.03, 256, 100, 0.01
+BINS, SMOOTHING_M, UNITS, NULL_MAPS = 50, 0.03, 256, 100
 KEPT_MAPS = 12
 
 
@@ -43,8 +44,7 @@ class Gridness:
     def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         path = recording.load().to(device)
         maps, bin_m = _maps(model, path, seed, lambda done, total: progress(done, 2 * total))
-        spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
-        active = spread > ACTIVE * spread.max().clamp_min(torch.finfo(maps.dtype).tiny)
+        active = active_units(maps)
         maps = maps[active]
         scores, found = scores_and_lattices(maps, bin_m)
         generator = torch.Generator(maps.device).manual_seed(derive(seed, "gridness", "null"))

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable
 
 from entorhinal.benchmarks.synthetic import CONTINUA, NULLS
 from entorhinal.benchmarks.validation.codes import capacity_rows, isometry_rows, robustness_rows
-from entorhinal.benchmarks.validation.maps import UNDEFINED, grid_unit_rows, lattice_rows, score_rows, turn_rad
+from entorhinal.benchmarks.validation.maps import UNDEFINED, grid_unit_rows, lattice_rows, score_rows
 from entorhinal.benchmarks.validation.modules import independence_rows, module_rows, phase_rows, several_module_rows
 from entorhinal.benchmarks.validation.paths import attractor_rows, integration_rows, localisation_rows
 from entorhinal.benchmarks.validation.rows import NullRow, Row, markdown, write_section
 from entorhinal.benchmarks.validation.seeds import statistics_rows
 from entorhinal.benchmarks.validation.states import topology_rows
 
-__all__ = ["FALSE_POSITIVES", "PARTS", "UNDEFINED", "NullRow", "Row", "markdown", "turn_rad", "write_section"]
+__all__ = ["FALSE_POSITIVES", "PARTS", "UNDEFINED", "NullRow", "Row", "markdown", "write_section"]
 
 PARTS: tuple[Callable[[], list[Row]], ...] = (
     lattice_rows,

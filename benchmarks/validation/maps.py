@@ -11,6 +11,7 @@ from entorhinal.analysis import (
     fourier_lattices,
     grid_scores,
     lattices,
+    orientation_difference,
     rate_maps,
     scores_and_lattices,
     smooth_maps,
@@ -33,12 +34,6 @@ SIZES = (8, 16, 32)
 
 RATE = 0.01
 """False positives of "grid unit" allowed."""
-
-
-def turn_rad(found: Tensor, known: Tensor) -> Tensor:
-    """Difference of orientations, which repeat every 60 degrees."""
-    sixth = math.pi / 3
-    return ((found - known + sixth / 2) % sixth - sixth / 2).abs()
 
 
 def regular_grids(seed: int = 0, **options: float) -> Grids:
@@ -73,7 +68,7 @@ def lattice_rows() -> list[Row]:
         for kind, measure in (("autocorrelogram", lattices), ("Fourier", fourier_lattices)):
             found = measure(maps, BIN_M)
             spacing = 100 * (found.spacing_m / known.spacing_m - 1).abs()
-            turn = turn_rad(found.orientation_rad, known.orientation_rad).rad2deg()
+            turn = orientation_difference(found.orientation_rad, known.orientation_rad).rad2deg()
             shape = 100 * (found.ellipticity / known.ellipticity - 1).abs()
             for name, truth, unit, high, errors in (
                 ("spacing", "0.3–0.8 m", "%", allowed[0], spacing),

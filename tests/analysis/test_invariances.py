@@ -16,6 +16,7 @@ from entorhinal.analysis import (
     lattices,
     moved_fields,
     null_grid_scores,
+    orientation_difference,
     rate_maps,
     scores_and_lattices,
     smooth_maps,
@@ -23,7 +24,6 @@ from entorhinal.analysis import (
     square_scores,
 )
 from entorhinal.benchmarks.synthetic import grids
-from entorhinal.benchmarks.validation import turn_rad
 
 BIN_M = 0.04
 SEEDS = st.integers(0, 999)
@@ -96,8 +96,8 @@ def test_lattices_turn_and_mirror_with_the_map(measure, seed: int) -> None:
     maps = some_maps(seed)[:2]
     found = measure(maps, BIN_M)
     turned, mirrored = measure(maps.rot90(1, (2, 1)), BIN_M), measure(maps.flip(2), BIN_M)
-    assert turn_rad(turned.orientation_rad, found.orientation_rad + math.pi / 2).max() < 1e-6
-    assert turn_rad(mirrored.orientation_rad, -found.orientation_rad).max() < 1e-6
+    assert orientation_difference(turned.orientation_rad, found.orientation_rad + math.pi / 2).max() < 1e-6
+    assert orientation_difference(mirrored.orientation_rad, -found.orientation_rad).max() < 1e-6
     for same in (turned, mirrored):
         torch.testing.assert_close(same.spacing_m, found.spacing_m)
         torch.testing.assert_close(same.ellipticity, found.ellipticity, rtol=1e-5, atol=1e-5)
@@ -123,7 +123,7 @@ def test_any_lattice_is_found(
     holed = maps.where(torch.rand(maps.shape, generator=generator(seed)) > 0.1, torch.nan)
     for found in (measure(maps, BIN_M), measure(holed, BIN_M)):
         assert float((found.spacing_m / known.spacing_m - 1).abs()) < 0.01
-        assert float(turn_rad(found.orientation_rad, known.orientation_rad).rad2deg()) < 1
+        assert float(orientation_difference(found.orientation_rad, known.orientation_rad).rad2deg()) < 1
         assert float((found.ellipticity / known.ellipticity - 1).abs()) < 0.03
 
 

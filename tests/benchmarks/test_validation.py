@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 import torch
 
+from entorhinal.analysis import orientation_difference
 from entorhinal.benchmarks import validation
 from entorhinal.benchmarks.synthetic import BETTI, CONTINUA, modules
 from entorhinal.benchmarks.validation import NullRow, Row, __main__, codes, maps, markdown, paths, seeds, states
 from entorhinal.benchmarks.validation import modules as groups
-from entorhinal.benchmarks.validation.maps import turn_rad
 from entorhinal.benchmarks.validation.rows import measure_table, null_table, part_right, within, write_section
 
 
@@ -197,7 +197,7 @@ def _grids(count: int) -> torch.Tensor:
 
 
 def test_turns_repeat_every_sixty_degrees() -> None:
-    found = turn_rad(torch.tensor([0.01, 1.0]), torch.tensor([math.pi / 3 - 0.01, 1.2]))
+    found = orientation_difference(torch.tensor([0.01, 1.0]), torch.tensor([math.pi / 3 - 0.01, 1.2]))
     torch.testing.assert_close(found, torch.tensor([0.02, 0.2]))
 
 
