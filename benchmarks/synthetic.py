@@ -241,7 +241,7 @@ def rectified_units(count: int, generator: torch.Generator) -> Tensor:
 
 
 def rectified_units_1m(count: int, generator: torch.Generator) -> Tensor:
-    """Such noise of 0.3 to 0.6 m seen in a box of 1 m and smoothed by 3 cm: what `gridness-v1` sees of that control."""
+    """Such noise of 0.3 to 0.6 m seen in a box of 1 m and smoothed by 3 cm: what `gridness-v2` sees of that control."""
     draw = torch.rand(2, count, generator=generator, dtype=torch.float64)
     maps = grids(0.3 + 0.3 * draw[0], draw[1] * math.pi / 3, generator).maps(2.2, 110)
     noise = spectrum_noise(maps, generator=generator, keep_values=False)

@@ -49,16 +49,16 @@ class Column:
 
 
 COLUMNS = (
-    Column("gridness-v1", "grid_score_median", "grid score", 2, "higher"),
-    Column("gridness-v1", "null_score_p99_median", "99 % of null", 2),
-    Column("gridness-v1", "grid_fraction", "grid units", 2, "higher"),
-    Column("gridness-v1", "spacing_median_m", "spacing (m)", 2),
+    Column("gridness-v2", "grid_score_median", "grid score", 2, "higher"),
+    Column("gridness-v2", "null_score_highest_median", "highest of null", 2),
+    Column("gridness-v2", "grid_fraction", "grid units", 2, "higher"),
+    Column("gridness-v2", "spacing_median_m", "spacing (m)", 2),
     Column("path_integration-v1", "recorded_localisation_error_median_m", "error, rat (m)", 3, "lower"),
     Column("path_integration-v1", "walk_localisation_error_median_m", "error, walk (m)", 3, "lower"),
     Column("path_integration-v1", "walk_integration_error_median_m", "tracked, walk (m)", 3, "lower"),
     Column("path_integration-v1", "recorded_chance_error_median_m", "chance (m)", 3),
-    Column("generalization-v1", "grid_fraction_4x", "grid units, 4×", 2, "higher"),
-    Column("generalization-v1", "spacing_shift_4x", "spacing shift, 4×", 3, "lower"),
+    Column("generalization-v2", "grid_fraction_4x", "grid units, 4×", 2, "higher"),
+    Column("generalization-v2", "spacing_shift_4x", "spacing shift, 4×", 3, "lower"),
     Column("cost-v1", "step_ms", "ms a step", 3, "lower"),
 )
 """Maps, path integration, larger boxes and cost: the leaderboard."""

@@ -18,7 +18,7 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, withi
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
-MODEL, PATH_TASK, MAP_TASK = "continuous_attractor/burak_fiete-v1", "path_integration-v1", "gridness-v1"
+MODEL, PATH_TASK, MAP_TASK = "continuous_attractor/burak_fiete-v1", "path_integration-v1", "gridness-v2"
 SECONDS = 60.0
 CHUNK_BYTES = 2**23  # so that the progress bar moves
 LIVE, WHOLE = "60 s, now", "600 s, record"

@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Canvas
 
 from entorhinal.analysis import plots
+from entorhinal.analysis.nulls import NULL_MAPS
 from entorhinal.benchmarks.evaluation import prepare
 from entorhinal.benchmarks.records import SHIPPED, checkpoint_config, find_record
 from entorhinal.benchmarks.tasks import get_task
@@ -28,7 +29,7 @@ RECORDED = "continuous_attractor/burak_fiete-v1"
 TRAINED = {"supervised/sorscher-v1": "sorscher", "ssl/sic-v1": "sic"}
 """Shipped checkpoints, by model."""
 MODELS = (*LIVE[:2], RECORDED, LIVE[2], *TRAINED, *LIVE[3:])
-TASK = "gridness-v1"
+TASK = "gridness-v2"
 CPU = torch.device("cpu")
 
 FIGURE = Figure(
@@ -36,10 +37,10 @@ FIGURE = Figure(
     title="Grid scores against their nulls",
     caption="Rate maps on the recorded rat's path (600 s, 1 m box) and the grid score of every active unit, by model. "
     "Filled: units; open: one noise map of each unit's radially averaged spectrum; bar: the median over units of the "
-    "99th percentile of that noise. Burak–Fiete and the trained networks are from their shipped records, all others "
-    "are computed now. The trained networks learned in boxes of 2 m and more; their lattices have hardly a period in "
-    "this one, and their own figures show them there. Blank: rates too large to keep; Sorscher's network, taught on "
-    "walks of 20 steps, grows without bound over 30,000.",
+    f"highest of {NULL_MAPS} such scores, above which a grid unit scores. Burak–Fiete and the trained networks are "
+    "from their shipped records, all others are computed now. The trained networks learned in boxes of 2 m and more; "
+    "their lattices have hardly a period in this one, and their own figures show them there. Blank: rates too large to "
+    "keep; Sorscher's network, taught on walks of 20 steps, grows without bound over 30,000.",
     models=MODELS,
     records=tuple((model, TASK) for model in (RECORDED, *TRAINED)),
 )
@@ -74,7 +75,7 @@ claims = (
     Claim(
         id="burak_fiete_grid_units",
         statement="Units of the periodic attractor sheet fire in grids along a recorded rat's path: at least 9 in 10 "
-        "score above the 99th percentile of their noise",
+        "score above all of their noise maps",
         paper="grid fields (shown, not scored)",
         citation="Burak & Fiete 2009",
         statistic=lambda data: _grid_fraction(data, RECORDED),
@@ -159,6 +160,6 @@ def draw(data: Data) -> Canvas:
     ax.axhline(0, color="#cccccc", linewidth=0.5, zorder=0)
     for label, colour, fill in (("unit", "#0072b2", True), ("its noise", "#999999", False)):
         ax.scatter([], [], s=8, facecolors=colour if fill else "none", edgecolors=colour, label=label)
-    ax.plot([], [], color="#d55e00", label="99th percentile of noise (median)")
+    ax.plot([], [], color="#d55e00", label=f"highest of {NULL_MAPS} noise maps (median)")
     ax.legend(loc="lower left", ncols=3)
     return canvas

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["SUITES", "TASKS", "get_task", "suite"]
 
 TASKS = {
-    "gridness-v1": "entorhinal.benchmarks.tasks.gridness:Gridness",
+    "gridness-v2": "entorhinal.benchmarks.tasks.gridness:Gridness",
     "path_integration-v1": "entorhinal.benchmarks.tasks.path_integration:PathIntegration",
     "attractor-v1": "entorhinal.benchmarks.tasks.attractor:Attractor",
-    "generalization-v1": "entorhinal.benchmarks.tasks.generalization:Generalization",
+    "generalization-v2": "entorhinal.benchmarks.tasks.generalization:Generalization",
     "modules-v1": "entorhinal.benchmarks.tasks.modules:ModulesTask",
     "capacity-v1": "entorhinal.benchmarks.tasks.capacity:Capacity",
     "isometry-v1": "entorhinal.benchmarks.tasks.isometry:IsometryTask",
@@ -24,14 +24,14 @@ TASKS = {
 }
 
 SUITES = {
-    "core": ("gridness-v1", "path_integration-v1", "generalization-v1", "cost-v1"),
+    "core": ("gridness-v2", "path_integration-v1", "generalization-v2", "cost-v1"),
     "full": tuple(TASKS),
 }
 
 
 def get_task(id: str) -> "Task":
-    """A task by id; ``-v1`` may be left out."""
-    full = id if id in TASKS else f"{id}-v1"
+    """A task by id; the version may be left out."""
+    full = {known.rpartition("-v")[0]: known for known in TASKS}.get(id, id)
     if full not in TASKS:
         raise unknown("task", id, TASKS)
     module, _, name = TASKS[full].partition(":")

@@ -1,18 +1,19 @@
-"""generalization-v1: does the code hold in boxes larger than the one the model was made for?
+"""generalization-v2: does the code hold in boxes larger than the one the model was made for?
 
 World: walled square boxes of 1, 2 and 4 times the side of the card's training extent (1 m where the card has none). In
 each, 64 trials of the common walk (`World.walk`, 20 ms steps) for 40 s, all from the origin: twice as long as the walk
 needs to spread over 8.8 m, and as long in every box, so that a code that drifts with time drifts alike in all three and
 what differs is the place. Walks are sampled on the CPU and so are the same on every device. Models get no noise.
 
-Maps: 50², 100² and 100² bins, all smoothed by the Gaussian of `gridness-v1`, 3 cm. It does not grow with the bin (at
+Maps: 50², 100² and 100² bins, all smoothed by the Gaussian of `gridness-v2`, 3 cm. It does not grow with the bin (at
 most 8.8 cm, for a model made for 2.2 m), which blurs by its own width: smoothing by one such bin hides lattices of
 30 cm, which 3 cm leave. Spacings below about three bins cannot be seen. Units: at most 64, drawn at random by the seed,
 the same in all boxes. Active, in one box: the map's range is at least 1 % of the largest in the population.
 
-grid_fraction          active units whose `sargolini` score is above all of 100 noise maps of the unit's radially
-                       averaged spectrum and its values on the same visited bins, as in `gridness-v1`: 1 noise unit in
-                       101 is called a grid unit. A unit that a noise map reaches is decided, and gets no more of them.
+grid_fraction          active units whose `sargolini` score is above all of 200 noise maps of the unit's radially
+                       averaged spectrum and its values on the same visited bins, as in `gridness-v2`; 1
+                       exchangeable noise unit in 201 does. A unit that a noise map reaches is decided, and gets no
+                       more of them.
 split_half_correlation maps of even against odd trials over the bins that both visit: 1 where the map holds (fields of
                        few bins fall short of it, 0.8 for 30 cm on bins of 8.8 cm, as trials sample a bin unevenly).
 localisation_error     one global decoder (`decode_positions`) with the maps of the even trials as templates, tested on
@@ -49,6 +50,7 @@ from entorhinal.analysis import (
     orientation_difference,
     scores_and_lattices,
 )
+from entorhinal.analysis.nulls import NULL_MAPS
 from entorhinal.analysis.tensors import standardized
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import MapRun, active_units, run_maps
@@ -61,7 +63,7 @@ __all__ = ["Generalization"]
 BINS = {1: 50, 2: 100, 4: 100}
 """Bins a side, by scale."""
 
-SIDE_M, TRIALS, STEPS, SMOOTHING_M, UNITS, NULL_MAPS = 1.0, 64, 2000, 0.03, 64, 100
+SIDE_M, TRIALS, STEPS, SMOOTHING_M, UNITS = 1.0, 64, 2000, 0.03, 64
 DECODE_EVERY, KEPT_MAPS = 50, 6
 
 
@@ -86,7 +88,7 @@ class _Box:
 class Generalization:
     """Grid units, their lattices and the decoded place in boxes of 1, 2 and 4 times the training extent."""
 
-    id: ClassVar[str] = "generalization-v1"
+    id: ClassVar[str] = "generalization-v2"
     title: ClassVar[str] = "Maps, lattice and place in larger boxes"
 
     def why_not(self, model: Model) -> str | None:

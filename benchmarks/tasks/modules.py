@@ -1,13 +1,14 @@
 """modules-v1: how many modules are there, and how many of them are independent?
 
 World: a walled square box, 64 trials of the common walk (`World.walk`, 20 ms steps) for 40 s, all from the origin, as
-in `generalization-v1`. Its side is the largest that the model is asked to answer for: twice the card's training
+in `generalization-v2`. Its side is the largest that the model is asked to answer for: twice the card's training
 extent, at most 4 m (the box of Schaeffer et al. 2023); 4 m for models made for no box in particular. A model that has
 no answer there (more than a tenth of the rates is NaN, as for tables) is run once more in a box of its training extent.
 side_m says which it was. Walks are sampled on the CPU. Models get no noise.
 
-Maps: 64² bins, smoothed by a Gaussian of 3 cm. Units: at most 128, drawn at random by the seed. Active and grid units
-are those of `generalization-v1`: a range of at least 1 % of the largest, and a score above all of 100 noise maps.
+Maps: 64² bins, smoothed by a Gaussian of 3 cm. Units: at most 128, drawn at random by the seed. Active: a range
+of at least 1 % of the largest. Grid units score above all of 100 noise maps (a 99th percentile: Schaeffer et al. 2023),
+not the 200 of `generalization-v2`: here they are candidates, which must still form a module.
 
 module_count           modules of grid units (`analysis.modules`): at least 5 units each, spacings more than a ratio of
                        1.2 apart. More than one only where the gap statistic refuses a smooth population at 3 %; a broad

@@ -3,8 +3,8 @@
 The module. A first walk (16 trials of the common walk for 20 s from the origin, in a box of the card's training extent,
 1 m where the card has none; if no module of 20 units is found there, 64 trials in a box of twice that) gives maps of at
 most 256 units drawn at random by the seed: 50² bins a training extent, smoothed by 3 cm. A grid unit scores
-(`sargolini`) above all of 100 noise maps of its own (`above_null`). The module is the largest of
-`entorhinal.analysis.modules`.
+(`sargolini`) above all of 100 noise maps of its own (`above_null`), not 200: it is a candidate for a module. The
+module is the largest of `entorhinal.analysis.modules`.
 
 The states. A second walk, 15 trials of 20 s from the origin in a box of 3.5 of the module's spacings, every 20 ms:
 15,000 moments, all of which are used, as the choice of the most active ones would favour some phases of a code without

@@ -156,7 +156,7 @@ def score_rows() -> list[Row]:
 
 
 def grid_unit_rows(populations: int, seed: int = 0) -> Iterable[NullRow]:
-    """False positives of "grid unit" (above all of 100 noise maps) over kinds of null units, populations in turn."""
+    """False positives of "grid unit" (`above_null`) over kinds of null units, populations in turn."""
     each = max(1, populations // len(NULLS))
     for kind, make in NULLS.items():
         generator = seeded("nulls", kind, seed=seed)

@@ -80,7 +80,7 @@ def test_hexagons_stand_out_of_their_noise_and_noise_does_not() -> None:
     assert exceed < 0.03
 
 
-def test_rectified_noise_is_called_a_grid_about_one_time_in_a_hundred() -> None:
+def test_rectified_noise_is_called_a_grid_at_most_one_time_in_a_hundred() -> None:
     gaussian = spectrum_noise(hexagons(1).repeat(60, 1, 1), generator=generator(4), keep_values=False)
     rectified = torch.relu(gaussian - gaussian.mean((1, 2), keepdim=True))
     _, is_above = above_null(rectified, grid_scores(rectified), generator=generator(5))

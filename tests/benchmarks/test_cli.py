@@ -27,7 +27,7 @@ def entorhinal(*words: object, code: int = 0, **environment: str) -> subprocess.
 
 def test_list_names_everything() -> None:
     shown = entorhinal("list").stdout
-    for name in ("coding_theory/residue-v1", "gridness-v1", "leaderboard"):
+    for name in ("coding_theory/residue-v1", "gridness-v2", "leaderboard"):
         assert name in shown
     as_json = json.loads(entorhinal("list", "--json").stdout)
     assert as_json["models"][0]["id"] == "coding_theory/residue-v1"
@@ -89,7 +89,7 @@ def test_one_figure(tmp_path) -> None:
         (("check", "controls/ideal_grid", "--set", "spacing=0.3"), "did you mean 'spacing_m'"),
         (("check", "controls/ideal_grid", "--set", "units_per_module=-3"), "units_per_module = -3"),
         (("check", "controls/ideal_grid", "--set", "nonsense"), "not of the form key=value"),
-        (("run", "controls/ideal_grid", "--tasks", "gridnes", "--out", "x"), "did you mean 'gridness-v1'"),
+        (("run", "controls/ideal_grid", "--tasks", "gridnes", "--out", "x"), "did you mean 'gridness-v2'"),
         (("run", "controls/ideal_grid", "--suite", "cor", "--out", "x"), "did you mean 'core'"),
         (("run", "controls/ideal_grid", "--device", "cuda9", "--out", "x"), "device 'cuda9'"),
         (("run", "none.safetensors", "--out", "x"), "no such file"),

@@ -178,7 +178,7 @@ def test_checkpoints_are_scored(tmp_path) -> None:
 
 
 def test_bad_requests() -> None:
-    with pytest.raises(InputError, match="did you mean 'gridness-v1'"):
+    with pytest.raises(InputError, match="did you mean 'gridness-v2'"):
         evaluate("controls/ideal_grid", ["gridnes"])
     with pytest.raises(InputError, match="at least one task and one seed"):
         evaluate("controls/ideal_grid", [])

@@ -20,7 +20,7 @@ def record(**changes) -> Record:
         "config": config,
         "config_hash": config_hash("controls/ideal_grid-v1", config),
         "weights_sha256": "0" * 64,
-        "task": "gridness-v1",
+        "task": "gridness-v2",
         "seed": 0,
         "metrics": (Metric(name="grid_score_median", value=1.25, unit="", direction="higher", n=7),),
     }
@@ -86,8 +86,8 @@ def test_a_success_replaces_an_earlier_failure(tmp_path) -> None:
 
 
 def test_missing_records_say_which_command_makes_them(tmp_path) -> None:
-    with pytest.raises(InputError, match="entorhinal run controls/ideal_grid-v1 --tasks gridness-v1"):
-        find_record("controls/ideal_grid-v1", "gridness-v1", tmp_path)
+    with pytest.raises(InputError, match="entorhinal run controls/ideal_grid-v1 --tasks gridness-v2"):
+        find_record("controls/ideal_grid-v1", "gridness-v2", tmp_path)
     with pytest.raises(InputError, match="no folder"):
         load_records(tmp_path / "none")
 

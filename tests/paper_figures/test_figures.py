@@ -92,7 +92,7 @@ def find_in(folder, model: str, task: str, config=None):
 
 def test_a_missing_record_says_which_command_makes_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(gridness, "find_record", lambda *key, **config: find_in(tmp_path, *key, **config))
-    with pytest.raises(InputError, match=r"entorhinal run .* --tasks gridness-v1 --out .*makes it"):
+    with pytest.raises(InputError, match=r"entorhinal run .* --tasks gridness-v2 --out .*makes it"):
         gridness.compute(silent, live=())
 
 
