@@ -16,20 +16,24 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 _SMALLEST_NORM = 1e-8
 
 
-def velocity_to_matrix(units: int, hidden: int, activation: str, generator: torch.Generator) -> nn.Sequential:
+def velocity_to_matrix(
+    units: int, hidden: int, activation: str, generator: torch.Generator, *, input_gain: float = 1.0
+) -> nn.Sequential:
     """The MLP: velocity ``(..., 2)`` in metres a step -> flattened matrix ``(..., units²)``.
 
-    Three linear layers, initialised as PyTorch does by default (uniform ±1/√inputs), from ``generator``.
+    Three linear layers, initialised as PyTorch does by default (uniform ±1/√inputs), from ``generator``; the first
+    layer's weights are then multiplied by ``input_gain``, as velocities are far below 1.
     """
     if activation not in ACTIVATIONS:
         raise unknown("activation", activation, ACTIVATIONS)
     layers: list[nn.Module] = []
-    for inputs, outputs in ((2, hidden), (hidden, hidden), (hidden, units * units)):
+    for inputs, outputs, gain in ((2, hidden, input_gain), (hidden, hidden, 1.0), (hidden, units * units, 1.0)):
         linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
         bound = inputs**-0.5
         with torch.no_grad():
             for parameter in (linear.weight, linear.bias):
                 parameter.copy_(bound * (2 * torch.rand(parameter.shape, generator=generator) - 1))
+            linear.weight.mul_(gain)
         layers += [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 __all__ = [
     "Activation",
+    "HardPairs",
     "Precision",
     "Rollout",
     "adam_step_",
@@ -469,6 +470,19 @@ def _count_kernel(
 # Separation and invariance over all pairs, with their gradient
 
 
+@dataclass(frozen=True)
+class HardPairs:
+    """A second separation, narrower, of pairs farther apart than ``from_m``: it sees hardly more than repeats.
+
+    mean over far pairs of exp(−‖g−g′‖²/2σ_h²), 0 for those within ``from_m`` metres; ours, not the paper's.
+    from_m, width (σ_h), weight: ``(S,)``.
+    """
+
+    from_m: Tensor
+    width: Tensor
+    weight: Tensor
+
+
 def pair_losses(
     states: Tensor,
     mean: Tensor,
@@ -480,17 +494,19 @@ def pair_losses(
     near: Tensor,
     far: Tensor,
     *,
+    hard: HardPairs | None = None,
     precision: Precision = "float32",
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Separation and invariance of S networks and the gradient of their weighted sum (Schaeffer et al. 2023, NeurIPS).
 
     states: g, ``(S, M, N)``, unit vectors or zeros. mean: of a network's states, ``(S, N)``; differences do not depend
         on it, and rounding is smaller without it.
     position_m: ``(M, 2)``. near_m, separation_width, the weights, near and far (of `count_pairs`): ``(S,)``.
+    hard: a second, narrower separation of the pairs that are very far, if wanted.
     precision: of the products of centred states; "bf16" is float16 here, which has three bits more for such numbers.
 
-    Returns the gradient of separation_weight · separation + invariance_weight · invariance by the states, in K parts
-    whose sum it is, ``(K, S, M, N)``; and separation, invariance ``(S,)``, not weighted.
+    Returns the gradient of the weighted sum by the states, in K parts whose sum it is, ``(K, S, M, N)``; and
+    separation, invariance and hard separation (0 without), ``(S,)`` each, not weighted.
     """
     if not _fused(states):
         return pair_losses_reference(
@@ -503,6 +519,7 @@ def pair_losses(
             invariance_weight,
             near,
             far,
+            hard,
         )
     networks, count, units = states.shape
     columns = _power_of_two(units)
@@ -519,7 +536,7 @@ def pair_losses(
     tiles = padded // rows
     parts = max(1, min(4, 2 * _multiprocessors(states.device) // (tiles * networks), padded // tile))
     gradient = states.new_empty(parts, networks, count, units)
-    sums = states.new_empty(2, networks, parts * tiles)
+    sums = states.new_empty(2 if hard is None else 3, networks, parts * tiles)
     _pair_kernel[tiles, parts, networks](
         states,
         mean,
@@ -533,6 +550,9 @@ def pair_losses(
         invariance_weight,
         near,
         far,
+        near_m if hard is None else hard.from_m,
+        near_m if hard is None else hard.width,
+        near_m if hard is None else hard.weight,
         gradient,
         sums,
         S=networks,
@@ -540,6 +560,7 @@ def pair_losses(
         PADDED=padded,
         N=units,
         COLUMNS=columns,
+        HARD=hard is not None,
         ROWS=rows,
         TILE=tile,
         CHUNK=triton.cdiv(padded // tile, parts) * tile,
@@ -548,9 +569,11 @@ def pair_losses(
         STAGES=stages,
         num_warps=warps,
     )
-    separation, invariance = sums.sum(-1)
-    separation = separation - count * (near_m <= 0)  # where nothing is near, the kernel took each state and itself too
-    return gradient, separation / (2 * far).clamp_min(1), invariance / (2 * near).clamp_min(1)
+    total = sums.sum(-1)
+    separation = total[0] - count * (near_m <= 0)  # where nothing is near, the kernel took each state and itself too
+    twice = (2 * far).clamp_min(1)
+    hard_separation = torch.zeros_like(separation) if hard is None else total[2] / twice
+    return gradient, separation / twice, total[1] / (2 * near).clamp_min(1), hard_separation
 
 
 def pair_losses_reference(
@@ -563,7 +586,8 @@ def pair_losses_reference(
     invariance_weight: Tensor,
     near: Tensor,
     far: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    hard: HardPairs | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The twin of `pair_losses` in plain PyTorch, in tiles of rows and with K = 1."""
     networks, count, _ = states.shape
     centred = states - mean[:, None]
@@ -572,21 +596,26 @@ def pair_losses_reference(
     near_coefficient = 2 * invariance_weight / near.clamp_min(1)
     far_coefficient = 2 * scale * separation_weight / far.clamp_min(1)
     gradient = torch.empty_like(states)
-    separation, invariance = torch.zeros_like(near_m), torch.zeros_like(near_m)
+    separation, invariance, hard_separation = (torch.zeros_like(near_m) for _ in range(3))
     index = torch.arange(count, device=states.device)
     for rows in index.split(max(1, 2**21 // (networks * count))):
         squared_m2 = _squared_distances(position_m[rows], position_m)
         is_near = squared_m2 < _signed_square(near_m)[:, None, None]
         itself = rows[:, None] == index
         dots = centred[:, rows] @ centred.mT
-        squared = (squares[:, rows, None] + squares[:, None] - 2 * dots).clamp_min(0)
-        alike = torch.exp(scale[:, None, None] * squared).masked_fill(is_near | itself, 0)
-        squared = squared.masked_fill(~is_near | itself, 0)
+        distance = (squares[:, rows, None] + squares[:, None] - 2 * dots).clamp_min(0)
+        alike = torch.exp(scale[:, None, None] * distance).masked_fill(is_near | itself, 0)
         separation += alike.sum((1, 2))
-        invariance += squared.sum((1, 2))
+        invariance += distance.masked_fill(~is_near | itself, 0).sum((1, 2))
         coefficient = torch.where(is_near, near_coefficient[:, None, None], far_coefficient[:, None, None] * alike)
+        if hard is not None:
+            far_enough = squared_m2 > hard.from_m.square()[:, None, None]
+            repeated = torch.exp(distance * (-0.5 / hard.width.square())[:, None, None]) * far_enough
+            hard_separation += repeated.sum((1, 2))
+            coefficient -= (hard.weight / (hard.width.square() * far.clamp_min(1)))[:, None, None] * repeated
         gradient[:, rows] = coefficient.sum(-1, keepdim=True) * centred[:, rows] - coefficient @ centred
-    return gradient[None], separation / (2 * far).clamp_min(1), invariance / (2 * near).clamp_min(1)
+    twice = (2 * far).clamp_min(1)
+    return gradient[None], separation / twice, invariance / (2 * near).clamp_min(1), hard_separation / twice
 
 
 def _pair_tile(columns: int, precision: Precision) -> tuple[int, int, int, int]:
@@ -640,6 +669,9 @@ def _pair_kernel(
     invariance_weight,
     near_count,
     far_count,
+    hard_m,
+    hard_width,
+    hard_weight,
     gradient,
     sums,
     S: tl.constexpr,
@@ -647,6 +679,7 @@ def _pair_kernel(
     PADDED: tl.constexpr,
     N: tl.constexpr,
     COLUMNS: tl.constexpr,
+    HARD: tl.constexpr,
     ROWS: tl.constexpr,
     TILE: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -670,6 +703,14 @@ def _pair_kernel(
     far_coefficient = -tl.load(separation_weight + s) / (width * width * far_pairs)
     near_coefficient = 2 * tl.load(invariance_weight + s) / near_pairs
     largest = tl.maximum(tl.maximum(tl.abs(far_coefficient), tl.abs(near_coefficient)), 1e-30)
+    if HARD:
+        hard_square = tl.load(hard_width + s) * tl.load(hard_width + s)
+        hard_coefficient = -tl.load(hard_weight + s) / (hard_square * far_pairs)
+        largest = tl.maximum(largest, tl.abs(hard_coefficient))
+        hard_coefficient /= largest
+        narrower = width * width / hard_square
+        hard_limit = tl.load(hard_m + s) * tl.load(hard_m + s)
+        hard_sum = tl.zeros((ROWS,), tl.float32)
     far_coefficient /= largest  # coefficients within ±1 fit a short format
     near_coefficient /= largest
 
@@ -689,12 +730,17 @@ def _pair_kernel(
         theirs = tl.load(base + column[:, None] * COLUMNS + unit[None, :])
         dx = x[:, None] - tl.load(place_m + column)[None, :]
         dy = y[:, None] - tl.load(place_m + PADDED + column)[None, :]
-        near = dx * dx + dy * dy < limit
+        squared_m2 = dx * dx + dy * dy
+        near = squared_m2 < limit
         offset = scale * tl.load(squares + s * PADDED + column)
         dots = tl.dot(mine, tl.trans(theirs), input_precision=INPUT)
         exponent = (2 * scale * dots - offset[None, :]) - square[:, None]
         alike = tl.where(near, 0.0, tl.exp2(exponent))
         coefficient = tl.where(near, near_coefficient, far_coefficient * alike)
+        if HARD:
+            repeated = tl.where(squared_m2 > hard_limit, tl.exp2(narrower * exponent), 0.0)
+            coefficient += hard_coefficient * repeated
+            hard_sum += tl.sum(repeated, 1)
         alike_sum += tl.sum(alike, 1)
         exponent_sum += tl.sum(tl.where(near, exponent, 0.0), 1)
         weight += tl.sum(coefficient, 1)
@@ -710,6 +756,8 @@ def _pair_kernel(
     programs = tiles * tl.num_programs(1)
     tl.store(sums + s * programs + k * tiles + i, tl.sum(alike_sum, 0))
     tl.store(sums + (S + s) * programs + k * tiles + i, -tl.sum(exponent_sum, 0) / scale)
+    if HARD:
+        tl.store(sums + (2 * S + s) * programs + k * tiles + i, tl.sum(hard_sum, 0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -913,7 +961,11 @@ def sic_population_gradients(
         position_m = velocity_m[order].cumsum(1).flatten(0, 1)
         near, far = count_pairs(position_m, buffers["near_m"])
         mean = made.total.sum(1) / (trajectories * steps)
-        gradient, separation, invariance = pair_losses(
+        hard = None
+        if "hard_weight" in buffers:
+            weight = buffers["hard_weight"] * batch["hard_ramp"]
+            hard = HardPairs(buffers["hard_from_m"], buffers["hard_width"], weight)
+        gradient, separation, invariance, hard_separation = pair_losses(
             made.states.flatten(1, 2),
             mean,
             position_m,
@@ -923,6 +975,7 @@ def sic_population_gradients(
             buffers["invariance_weight"],
             near,
             far,
+            hard=hard,
             precision=precision,
         )
         capacity = -mean.square().sum(-1)
@@ -933,10 +986,11 @@ def sic_population_gradients(
             "capacity": capacity,
             "conformal": conformal,
         }
-        terms = {
-            "total": sum((buffers[f"{name}_weight"] * term for name, term in terms.items()), 0.0 * capacity),
-            **terms,
-        }
+        weights = {name: buffers[f"{name}_weight"] for name in terms}
+        if hard is not None:
+            terms["hard"], weights["hard"] = hard_separation, hard.weight
+        total = sum((weights[name] * term for name, term in terms.items()), 0.0 * capacity)
+        terms = {"total": total, **terms}
 
         deltas, by_start = rollout_backward(
             matrices,

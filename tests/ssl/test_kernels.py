@@ -194,13 +194,44 @@ def test_twin_of_pairs_does_not_depend_on_its_tiles(monkeypatch: pytest.MonkeyPa
     assert near.tolist() == [int((distance_m < limit).sum()) for limit in buffers["near_m"]]
     assert (near + far).tolist() == [len(distance_m)] * 2
     weights = (buffers["separation_width"], buffers["separation_weight"], buffers["invariance_weight"])
-    gradient, separation, _ = kernels.pair_losses_reference(
+    gradient, separation, _, _ = kernels.pair_losses_reference(
         states, states.mean(1), position_m, buffers["near_m"], *weights, near, far
     )
     squared = torch.pdist(states[0]).square()
     expected = torch.exp(-squared / (2 * weights[0][0] ** 2))[distance_m >= buffers["near_m"][0]].mean()
     torch.testing.assert_close(separation[0], expected)
     assert gradient.shape == (1, 2, 1500, 3)
+
+
+def test_hard_pairs_equal_autograd() -> None:
+    _, buffers, batch = problem(2, 9, 11, 3, 4)
+    generator = torch.Generator().manual_seed(1)
+    states = torch.rand(2, 99, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    position_m = batch["velocity_m"][batch["order"]].cumsum(1).flatten(0, 1)
+    near, far = kernels.count_pairs_reference(position_m, buffers["near_m"])
+    from_m, width, weight = torch.tensor([[0.1, 0.2], [0.2, 0.3], [3.0, 0.5]], dtype=torch.float64)
+    off = torch.zeros(2, dtype=torch.float64)
+    gradient, _, _, hard = kernels.pair_losses_reference(
+        states.detach(),
+        states.detach().mean(1),
+        position_m,
+        buffers["near_m"],
+        buffers["separation_width"],
+        off,
+        off,
+        near,
+        far,
+        kernels.HardPairs(from_m, width, weight),
+    )
+    total = torch.tensor(0.0, dtype=torch.float64)
+    for s in range(2):
+        repeats = torch.exp(-torch.pdist(states[s]).square() / (2 * width[s] ** 2))
+        expected = (repeats * (torch.pdist(position_m) > from_m[s])).sum() / far[s]
+        torch.testing.assert_close(hard[s], expected.detach())
+        total = total + weight[s] * expected
+    total.backward()
+    assert states.grad is not None
+    torch.testing.assert_close(gradient[0], states.grad, rtol=1e-9, atol=1e-15)
 
 
 def optimiser_problem(device: str, dtype: torch.dtype) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -304,12 +335,15 @@ def check_rollout(networks: int, trajectories: int, steps: int, units: int, devi
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize(("count", "units"), [(2, 1), (130, 5), (301, 40)])
-def test_pair_kernels_equal_twins(count: int, units: int, precision: Precision, device: str) -> None:
-    check_pairs(4, count, units, precision, device)
+def test_pair_kernels_equal_twins(count: int, units: int, hard: bool, precision: Precision, device: str) -> None:
+    check_pairs(4, count, units, precision, device, hard)
 
 
-def check_pairs(networks: int, count: int, units: int, precision: Precision, device: str) -> None:
+def check_pairs(
+    networks: int, count: int, units: int, precision: Precision, device: str, with_hard: bool = False
+) -> None:
     generator = torch.Generator().manual_seed(count)
     states = torch.nn.functional.normalize(torch.rand(networks, count, units, generator=generator), dim=-1)
     states[:, count // 2] = 0  # a dead one
@@ -318,12 +352,16 @@ def check_pairs(networks: int, count: int, units: int, precision: Precision, dev
     others = torch.rand(3, networks, generator=generator) + 0.2
     wide = [tensor.double() for tensor in (states, states.mean(1), position_m, near_m, *others)]
     counts = kernels.count_pairs_reference(wide[2], wide[3])
-    expected = kernels.pair_losses_reference(*wide, *counts)
+    from_m, width, weight = torch.rand(3, networks, generator=generator) + 0.3
+    expected = kernels.pair_losses_reference(
+        *wide, *counts, kernels.HardPairs(from_m.double(), width.double(), weight.double()) if with_hard else None
+    )
+    hard = kernels.HardPairs(from_m.to(device), width.to(device), weight.to(device)) if with_hard else None
     here = [tensor.to(device) for tensor in (states, states.mean(1), position_m, near_m, *others)]
     near, far = kernels.count_pairs(here[2], here[3])
     assert near.tolist() == counts[0].tolist()
     assert far.tolist() == counts[1].tolist()
-    gradient, *terms = kernels.pair_losses(*here, near, far, precision=precision)
+    gradient, *terms = kernels.pair_losses(*here, near, far, hard=hard, precision=precision)
     assert error(gradient.sum(0), expected[0][0]) <= TOLERANCE[precision]
     for term, value in zip(terms, expected[1:], strict=True):
         assert error(term[:, None], value[:, None]) <= TOLERANCE[precision]
