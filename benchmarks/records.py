@@ -114,6 +114,11 @@ class Record(BaseModel):
                 return math.nan if metric.value is None else metric.value
         raise LookupError(f"record {self.run_id} has no metric {name!r}")
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each metric without a value has none."""
+        return {metric.name: metric.reason for metric in self.metrics if metric.value is None}
+
     def write(self, folder: Path, arrays: dict[str, Tensor] | None = None) -> tuple[Self, Path]:
         """Write ``<run_id>.json``, and ``arrays`` beside it; returns the record as written and its path.
 

@@ -10,7 +10,7 @@ from entorhinal.families.errors import InputError
 from entorhinal.families.model import Decoder, Model, Representation
 from entorhinal.families.world import Trajectories
 
-__all__ = ["Followed", "anchored", "follow", "rollout"]
+__all__ = ["Followed", "anchored", "count_units", "follow", "rollout"]
 
 _FIRST_CHUNK_STEPS = 8
 _MAX_CHUNK_STEPS = 2048
@@ -47,6 +47,12 @@ def rollout(
         steps = max(1, min(_MAX_CHUNK_STEPS, max_bytes // step_bytes))
         if progress is not None:
             progress(last, trajectories.steps)
+
+
+def count_units(model: Model, trajectories: Trajectories) -> int:
+    """How many units the model has, from one step of one trial."""
+    _, first = next(rollout(model, trajectories.select([0]).chunk(0, 1)))
+    return first.rates.shape[-1]
 
 
 @dataclass(frozen=True)

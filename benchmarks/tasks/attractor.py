@@ -47,7 +47,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from entorhinal.analysis import RateMapAccumulator, RateMaps, scores_and_lattices
 from entorhinal.analysis.attractors import manifold_distance, pair_stability, relaxation, rest_drift
 from entorhinal.analysis.integration import CellMaps, aligned_basis, fold_maps, follow_phase, lattice_groups
-from entorhinal.benchmarks.rollout import rollout
+from entorhinal.benchmarks.rollout import count_units, rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model, PathIntegrator, State
@@ -75,9 +75,7 @@ class Attractor:
     def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         side_m, result = model.card.training_extent_m or SIDE_M, Result()
         worlds = [World(Arena.square(share * side_m), device=str(device)) for share in (1.0, SMALLER)]
-        before = worlds[0].walk(2, 1, seed=0)
-        with torch.inference_mode():
-            total = model.represent(before).rates.shape[-1]
+        total = count_units(model, worlds[0].walk(1, 1, seed=0))
         large = int(total > LARGE)
         units = choose_units(total, UNITS, seed).to(device)
         groups, maps = [], []

@@ -47,7 +47,7 @@ from entorhinal.analysis import (
 )
 from entorhinal.analysis.robustness import kept_units, modulation, tolerance, with_noise
 from entorhinal.benchmarks.records import Direction
-from entorhinal.benchmarks.rollout import follow, rollout
+from entorhinal.benchmarks.rollout import count_units, follow
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
 from entorhinal.families.model import Model
@@ -72,7 +72,7 @@ class Robustness:
 
     def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         walk = World(Arena.square(SIDE_M)).walk(TRIALS, STEPS, seed=derive(seed, "robustness", "walk")).to(device)
-        walk = walk.select(slice(0, TRIALS_LARGE if _units_of(model, walk) > LARGE else TRIALS))
+        walk = walk.select(slice(0, TRIALS_LARGE if count_units(model, walk) > LARGE else TRIALS))
         total = 2 * STEPS
         run = follow(
             model,
@@ -231,11 +231,6 @@ def _with_weight_noise(model: Model, level: float, generator: torch.Generator) -
             size = parameter.square().mean().sqrt()
             parameter.add_(level * size * torch.randn(parameter.shape, generator=generator).to(parameter))
     return copied
-
-
-def _units_of(model: Model, walk: Trajectories) -> int:
-    _, first = next(iter(rollout(model, walk.select(slice(0, 1)).chunk(0, 1))))
-    return first.rates.shape[-1]
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

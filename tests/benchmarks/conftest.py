@@ -1,13 +1,16 @@
-"""A small model that can be trained, for the tests of the harness."""
+"""What tests share: a small model that can be trained, grids whose place and rates can be changed, and their score."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
+from entorhinal.benchmarks import evaluate
+from entorhinal.benchmarks.records import Record
 from entorhinal.families.model import Card, Config, Model, Recipe, Representation
+from entorhinal.families.world import Trajectories
 
 
 class FollowerConfig(Config):
@@ -81,3 +84,40 @@ class Follower(Model):
 @pytest.fixture
 def follower() -> type[Follower]:
     return Follower
+
+
+@pytest.fixture(scope="module")
+def grid(request: pytest.FixtureRequest) -> type[Model]:
+    """A path integrator with the rates of the module's ``IDEAL``; subclasses change where it is or what it fires."""
+    ideal = request.module.IDEAL
+
+    class Grid(Model):
+        Config = type(ideal.config)
+        card = ideal.card
+
+        def initial_state(self, start_m: Tensor) -> Tensor:
+            return start_m.double()
+
+        def place(self, trajectories: Trajectories, before_m: Tensor) -> Tensor:
+            return before_m[:, None] + trajectories.displacement_m.double().cumsum(1)
+
+        def rates(self, place_m: Tensor) -> Tensor:
+            return ideal.rates_at(place_m)
+
+        def represent(self, trajectories, state=None, *, generator=None) -> Representation:
+            place_m = self.place(trajectories, self.initial_state(trajectories.start_m) if state is None else state)
+            return Representation(self.rates(place_m.float()), place_m[:, -1])
+
+    return Grid
+
+
+@pytest.fixture(scope="module")
+def score(request: pytest.FixtureRequest) -> Callable[..., Record]:
+    """``score(model, seed=0, **config)``: the record of the module's ``TASK``."""
+
+    def scored(model: str | Model, seed: int = 0, **config: Any) -> Record:
+        (record,) = evaluate(model, [request.module.TASK], config=config, seeds=[seed], device="cpu")
+        assert record.status != "failed", record.error
+        return record
+
+    return scored

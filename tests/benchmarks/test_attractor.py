@@ -10,6 +10,7 @@ from entorhinal.benchmarks.tasks import attractor
 from entorhinal.families import make
 from entorhinal.families.model import Model, Representation
 
+TASK = "attractor"
 GRID = {"spacing_m": (0.3,), "orientation_rad": (0.2,), "units_per_module": 24}
 IDEAL = make("controls/ideal_grid", **GRID)
 HALF_LIFE_S = 0.1
@@ -51,17 +52,7 @@ class Sheet(Model):
         return Representation(torch.stack(rates, 1), {"place": place, "extra": extra})
 
 
-def score(model, **config):
-    (record,) = evaluate(model, ["attractor"], config=config or None, device="cpu")
-    assert record.status == "ok", record.error
-    return record
-
-
-def reasons(record) -> dict[str, str]:
-    return {m.name: m.reason for m in record.metrics if m.value is None}
-
-
-def test_a_push_decays_with_the_half_life_of_the_model() -> None:
+def test_a_push_decays_with_the_half_life_of_the_model(score) -> None:
     record = score(Sheet.make())
     assert record.value("decay_half_life_s") == pytest.approx(HALF_LIFE_S, rel=0.1)
     assert record.value("decaying_fraction") > 0.5, "pushes of place past the walls leave the cloud"
@@ -74,17 +65,17 @@ def test_a_push_decays_with_the_half_life_of_the_model() -> None:
     assert abs(record.value("pair_stability_shuffled")) < 0.05
 
 
-def test_a_push_that_stays_is_no_attractor() -> None:
+def test_a_push_that_stays_is_no_attractor(score) -> None:
     class Stuck(Sheet):
         half_life_s = 1e9
 
     record = score(Stuck.make())
     assert record.value("decaying_fraction") == 0
     assert record.value("remaining_fraction") == pytest.approx(1, abs=0.01)
-    assert reasons(record)["decay_half_life_s"] == "no perturbation decays"
+    assert record.reasons["decay_half_life_s"] == "no perturbation decays"
 
 
-def test_drift_at_rest_is_measured_in_metres() -> None:
+def test_drift_at_rest_is_measured_in_metres(score) -> None:
     class Drifting(Sheet):
         drift_m_s = 0.05
 
@@ -94,7 +85,7 @@ def test_drift_at_rest_is_measured_in_metres() -> None:
     assert record.value("rest_change_m_s") == pytest.approx(0.05, rel=0.5)
 
 
-def test_cells_that_remap_between_boxes_lose_their_pairs() -> None:
+def test_cells_that_remap_between_boxes_lose_their_pairs(score) -> None:
     class Remapping(Sheet):
         """In the smaller box every unit's phase is another."""
 
@@ -110,45 +101,45 @@ def test_cells_that_remap_between_boxes_lose_their_pairs() -> None:
     assert abs(record.value("pair_stability")) < 0.15
 
 
-def test_a_state_that_is_the_position_is_on_the_manifold_by_construction() -> None:
+def test_a_state_that_is_the_position_is_on_the_manifold_by_construction(score) -> None:
     record = score("controls/ideal_grid", **GRID)
-    empty = reasons(record)
+    empty = record.reasons
     for name in ("decay_half_life_s", "remaining_fraction", "cloud_fraction", "shift_fraction", "decaying_fraction"):
         assert empty[name].startswith("on the manifold by construction")
     assert record.value("rest_speed_m_s") == pytest.approx(0, abs=1e-9)
 
 
-def test_an_untrained_network_fades_and_has_no_lattice() -> None:
+def test_an_untrained_network_fades_and_has_no_lattice(score) -> None:
     record = score("controls/random_rnn", units=96, gain=1.0)
     assert record.value("spread_kept_fraction") < 0.5, "its decay is that of everything"
-    assert reasons(record)["rest_speed_m_s"] == "no 8 units share a lattice in this box"
-    assert "pair_stability" in reasons(record)
+    assert record.reasons["rest_speed_m_s"] == "no 8 units share a lattice in this box"
+    assert "pair_stability" in record.reasons
 
 
-def test_a_silent_population_has_reasons_and_no_crash() -> None:
+def test_a_silent_population_has_reasons_and_no_crash(score) -> None:
     class Silent(Sheet):
         def represent(self, trajectories, state=None, *, generator=None):
             found = super().represent(trajectories, state)
             return Representation(torch.zeros_like(found.rates), found.state)
 
     record = score(Silent.make())
-    empty = reasons(record)
+    empty = record.reasons
     assert empty["perturbed_distance"] == "the push leaves the rates as they are"
     assert empty["spread_kept_fraction"] == "the rates are the same everywhere"
     assert empty["rest_change_m_s"] == "the rates do not change along the walk"
 
 
-def test_rates_that_blow_up_are_called_so() -> None:
+def test_rates_that_blow_up_are_called_so(score) -> None:
     class Unstable(Sheet):
         def represent(self, trajectories, state=None, *, generator=None):
             found = super().represent(trajectories, state)
             pushed = trajectories.batch == attractor.PUSHED[0] != attractor.MAP_TRIALS[0]
             return Representation(found.rates * (math.inf if pushed else 1), found.state)
 
-    assert reasons(score(Unstable.make()))["remaining_fraction"] == "the pushed rates grow without bound"
+    assert score(Unstable.make()).reasons["remaining_fraction"] == "the pushed rates grow without bound"
 
 
-def test_the_same_seed_gives_the_same_numbers() -> None:
+def test_the_same_seed_gives_the_same_numbers(score) -> None:
     assert score(Sheet.make()).metrics == score(Sheet.make()).metrics
 
 

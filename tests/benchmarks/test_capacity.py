@@ -6,12 +6,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from entorhinal.benchmarks import evaluate
-from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tasks import capacity, get_task
 from entorhinal.families import make
-from entorhinal.families.model import Model, Representation
 
+TASK = "capacity"
 IDEAL = make("controls/ideal_grid")
 
 
@@ -24,25 +22,7 @@ def _small() -> Iterator[None]:
     patch.undo()
 
 
-class Grid(Model):
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        return Representation(self.rates(trajectories.position_m))
-
-
-def score(model: str | Model, seed: int = 0, **config) -> Record:
-    (record,) = evaluate(model, ["capacity"], config=config, seeds=[seed], device="cpu")
-    assert record.status == "ok", record.error
-    return record
-
-
-def reasons(record: Record) -> dict[str, str]:
-    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
-
-
-def test_one_torus_repeats_at_its_period() -> None:
+def test_one_torus_repeats_at_its_period(score) -> None:
     record = score("controls/ideal_grid", spacing_m=(0.6,), orientation_rad=(0.1,), units_per_module=96)
     assert record.value("reach_m") == pytest.approx(0.7)
     assert record.value("stride_m") == 0.02
@@ -54,10 +34,10 @@ def test_one_torus_repeats_at_its_period() -> None:
     assert record.value("capacity_bits") == pytest.approx(bits)
     assert record.value("capacity_bits_per_unit") == pytest.approx(bits / 96)
     assert record.value("decodable_places") < 361 / 2
-    assert not reasons(record)
+    assert not record.reasons
 
 
-def test_several_modules_reach_farther_and_hold_more() -> None:
+def test_several_modules_reach_farther_and_hold_more(score) -> None:
     record = score("controls/ideal_grid", spacing_m=(0.45, 0.75, 1.2), orientation_rad=(0.1, 0.4, 0.25))
     assert record.value("code_separation") > 0.2
     assert record.value("joint_range_m") == pytest.approx(0.7), "all that was walked"
@@ -65,7 +45,7 @@ def test_several_modules_reach_farther_and_hold_more() -> None:
     assert record.value("decodable_places") > 0.9 * 361
 
 
-def test_resolution_goes_with_the_root_of_the_units() -> None:
+def test_resolution_goes_with_the_root_of_the_units(score) -> None:
     few, many = (
         score("controls/ideal_grid", spacing_m=(0.6,), orientation_rad=(0.1,), units_per_module=units)
         for units in (16, 64)
@@ -73,46 +53,46 @@ def test_resolution_goes_with_the_root_of_the_units() -> None:
     assert few.value("resolution_m") / many.value("resolution_m") == pytest.approx(2, rel=0.2)
 
 
-def test_an_untrained_network_is_no_code_of_place() -> None:
+def test_an_untrained_network_is_no_code_of_place(score) -> None:
     record = score("controls/random_rnn")
-    why = reasons(record)
+    why = record.reasons
     for name in ("code_separation", "joint_range_m", "capacity_bits", "decodable_places"):
         assert "not a code of place" in why[name]
     assert record.value("min_over_median") is not None
     assert record.value("path_coherence_1m") < 0.9
 
 
-def test_tables_end() -> None:
+def test_tables_end(score) -> None:
     record = score("controls/shuffled", extent_m=1.2)
-    why = reasons(record)
+    why = record.reasons
     for name in ("code_separation", "min_over_median", "path_coherence", "joint_range_m", "decodable_places"):
         assert why[name] == "the model has no answer outside its extent"
     assert record.value("resolution_m") > 0
     assert record.value("participation_ratio") > 1
 
 
-def test_a_code_that_is_flat_near_the_origin_is_not_counted() -> None:
-    class Broad(Grid):
+def test_a_code_that_is_flat_near_the_origin_is_not_counted(score, grid) -> None:
+    class Broad(grid):
         def rates(self, place_m):
             return torch.cat((place_m + 3, 3 - place_m), -1)
 
     record = score(Broad.make())
-    assert "flat near the origin" in reasons(record)["code_separation"]
+    assert "flat near the origin" in record.reasons["code_separation"]
     assert record.value("min_over_median") == pytest.approx(0.3 / 0.54, rel=0.1)
 
 
-def test_one_code_everywhere_and_overflow_have_reasons() -> None:
-    class Silent(Grid):
+def test_one_code_everywhere_and_overflow_have_reasons(score, grid) -> None:
+    class Silent(grid):
         def rates(self, place_m):
             return torch.zeros(*place_m.shape[:-1], 5)
 
-    class Exploding(Grid):
+    class Exploding(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m) * 10 ** (80 * place_m.abs().amax(-1, keepdim=True))
 
-    silent, exploding = score(Silent.make()), reasons(score(Exploding.make()))
-    assert "code_separation" in reasons(silent)
-    assert "resolution_m" in reasons(silent)
+    silent, exploding = score(Silent.make()), score(Exploding.make()).reasons
+    assert "code_separation" in silent.reasons
+    assert "resolution_m" in silent.reasons
     assert exploding["code_separation"] == exploding["decodable_places"] == "the rates grow without bound"
 
 
@@ -122,7 +102,7 @@ def test_large_models_walk_less() -> None:
     assert capacity._half(10**6) == 30
 
 
-def test_the_same_seed_gives_the_same_numbers_and_progress_ends() -> None:
+def test_the_same_seed_gives_the_same_numbers_and_progress_ends(score) -> None:
     small = {"spacing_m": (0.6,), "orientation_rad": (0.1,), "units_per_module": 12}
     steps: list[tuple[int, int]] = []
     again = get_task("capacity").run(

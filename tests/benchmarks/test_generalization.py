@@ -11,8 +11,8 @@ from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tasks import generalization, get_task
 from entorhinal.families import make
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
-from entorhinal.families.model import Model, Representation
 
+TASK = "generalization"
 GRID = {"spacing_m": (0.5, 0.6), "orientation_rad": (0.2, 0.4), "units_per_module": 4}
 IDEAL = make("controls/ideal_grid", **GRID)
 
@@ -34,35 +34,6 @@ def ideal(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, dict[str, t
     return record, record.arrays(folder)
 
 
-class Grid(Model):
-    """Ideal grids read at a place that ``place`` makes of the path."""
-
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def initial_state(self, start_m):
-        return start_m
-
-    def place(self, trajectories, before):
-        return before[:, None] + trajectories.displacement_m.cumsum(1)
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        place = self.place(trajectories, trajectories.start_m if state is None else state)
-        return Representation(self.rates(trajectories, place), place[:, -1])
-
-    def rates(self, trajectories, place):
-        return IDEAL.rates_at(place)
-
-
-def score(model: str | Model, seed: int = 0, **config) -> Record:
-    (record,) = evaluate(model, ["generalization"], config=config, seeds=[seed], device="cpu")
-    return record
-
-
-def reasons(record: Record) -> dict[str, str]:
-    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
-
-
 def test_an_ideal_grid_holds_everywhere(ideal) -> None:
     record, _ = ideal
     assert (record.status, record.error) == ("ok", "")
@@ -81,7 +52,7 @@ def test_an_ideal_grid_holds_everywhere(ideal) -> None:
         assert record.value(f"spacing_shift_{scale}x") < 0.03
         assert record.value(f"spacing_ratio_{scale}x") == pytest.approx(1, abs=0.03)
         assert record.value(f"orientation_shift_deg_{scale}x") < 1
-    assert not reasons(record)
+    assert not record.reasons
 
 
 def test_the_same_units_are_kept_in_every_box(ideal) -> None:
@@ -95,18 +66,22 @@ def test_the_same_units_are_kept_in_every_box(ideal) -> None:
     assert kept[0] == arrays["score"][0].max()
 
 
-def test_the_same_seed_gives_the_same_numbers(ideal) -> None:
+def test_the_same_seed_gives_the_same_numbers(score, ideal) -> None:
     assert score("controls/ideal_grid", **GRID).metrics == ideal[0].metrics
     assert score("controls/ideal_grid", seed=1, **GRID).metrics != ideal[0].metrics
 
 
-def test_a_lattice_that_stretches_and_turns_with_the_box_is_seen() -> None:
-    class Elastic(Grid):
-        def rates(self, trajectories, place):
-            side_m = trajectories.arena.size_m[0]
+def test_a_lattice_that_stretches_and_turns_with_the_box_is_seen(score, grid) -> None:
+    class Elastic(grid):
+        def place(self, trajectories, before_m):
+            self.side_m = trajectories.arena.size_m[0]
+            return super().place(trajectories, before_m)
+
+        def rates(self, place_m):
             spacing_m, orientation_rad = torch.tensor([0.5, 0.6]), torch.tensor([0.2, 0.4])
-            waves = hexagonal_waves(spacing_m * side_m**0.5, orientation_rad + math.log2(side_m) * math.radians(8))
-            return hexagonal_tuning(place, waves, torch.zeros(2, 2))
+            turned_rad = orientation_rad + math.log2(self.side_m) * math.radians(8)
+            waves = hexagonal_waves(spacing_m * self.side_m**0.5, turned_rad)
+            return hexagonal_tuning(place_m, waves, torch.zeros(2, 2))
 
     record = score(Elastic.make())
     for scale in (2, 4):
@@ -116,14 +91,14 @@ def test_a_lattice_that_stretches_and_turns_with_the_box_is_seen() -> None:
         assert record.value(f"split_half_correlation_{scale}x") > 0.9
 
 
-def test_a_code_that_loses_its_place_in_larger_boxes_has_no_map_there() -> None:
-    class Lost(Grid):
+def test_a_code_that_loses_its_place_in_larger_boxes_has_no_map_there(score, grid) -> None:
+    class Lost(grid):
         """Slips along x with the distance walked outside the first box."""
 
-        def place(self, trajectories, before):
+        def place(self, trajectories, before_m):
             outside = (trajectories.position_m.abs() > 0.5).any(-1, keepdim=True)
             slip = 0.3 * outside * trajectories.displacement_m.norm(dim=-1, keepdim=True)
-            return super().place(trajectories, before) + torch.cat((slip, torch.zeros_like(slip)), -1).cumsum(1)
+            return super().place(trajectories, before_m) + torch.cat((slip, torch.zeros_like(slip)), -1).cumsum(1)
 
     record = score(Lost.make())
     assert record.value("split_half_correlation_1x") > 0.9
@@ -134,7 +109,7 @@ def test_a_code_that_loses_its_place_in_larger_boxes_has_no_map_there() -> None:
         assert error > 0.5 * chance
 
 
-def test_an_untrained_network_is_no_grid() -> None:
+def test_an_untrained_network_is_no_grid(score) -> None:
     record = score("controls/random_rnn", units=96)
     assert record.status == "ok"
     assert record.value("active_units_1x") > 4
@@ -143,9 +118,9 @@ def test_an_untrained_network_is_no_grid() -> None:
         assert record.value(f"split_half_correlation_{scale}x") < 0.9
 
 
-def test_tables_have_no_answer_in_larger_boxes() -> None:
+def test_tables_have_no_answer_in_larger_boxes(score) -> None:
     record = score("controls/lowpass_noise", **GRID)
-    empty = reasons(record)
+    empty = record.reasons
     assert record.value("active_units_1x") == 8
     assert record.value("localisation_error_median_m_1x") < 0.1
     for scale in (2, 4):
@@ -154,51 +129,55 @@ def test_tables_have_no_answer_in_larger_boxes() -> None:
         assert empty[f"spacing_shift_{scale}x"] == "the model has no answer outside its extent"
 
 
-def test_a_few_missing_rates_are_left_out() -> None:
-    class Holed(Grid):
-        def rates(self, trajectories, place):
-            hole = (place > 0.4 * trajectories.arena.size_m[0]).all(-1, keepdim=True)
-            return IDEAL.rates_at(place).where(~hole, torch.nan)
+def test_a_few_missing_rates_are_left_out(score, grid) -> None:
+    class Holed(grid):
+        def place(self, trajectories, before_m):
+            self.side_m = trajectories.arena.size_m[0]
+            return super().place(trajectories, before_m)
+
+        def rates(self, place_m):
+            hole = (place_m > 0.4 * self.side_m).all(-1, keepdim=True)
+            return IDEAL.rates_at(place_m).where(~hole, torch.nan)
 
     record = score(Holed.make())
-    assert not reasons(record)
+    assert not record.reasons
     assert record.value("grid_fraction_4x") == 1
 
 
-def test_a_silent_population_has_reasons_and_no_crash() -> None:
-    class Silent(Grid):
-        def rates(self, trajectories, place):
-            return torch.zeros(*place.shape[:2], 5)
+def test_a_silent_population_has_reasons_and_no_crash(score, grid) -> None:
+    class Silent(grid):
+        def rates(self, place_m):
+            return torch.zeros(*place_m.shape[:2], 5)
 
     record = score(Silent.make())
     assert record.status == "ok"
     assert record.value("active_units_4x") == 0
-    assert reasons(record)["grid_fraction_4x"] == reasons(record)["localisation_error_median_m_4x"] == "no active units"
-    assert reasons(record)["spacing_shift_4x"] == "no grid units in both boxes"
+    assert record.reasons["grid_fraction_4x"] == record.reasons["localisation_error_median_m_4x"] == "no active units"
+    assert record.reasons["spacing_shift_4x"] == "no grid units in both boxes"
 
 
-def test_rates_that_overflow_are_called_so() -> None:
-    class Exploding(Grid):
-        def rates(self, trajectories, place):
-            return IDEAL.rates_at(place) * 10 ** (60 * place.abs().amax(-1, keepdim=True))
+def test_rates_that_overflow_are_called_so(score, grid) -> None:
+    class Exploding(grid):
+        def rates(self, place_m):
+            return IDEAL.rates_at(place_m) * 10 ** (60 * place_m.abs().amax(-1, keepdim=True))
 
     record = score(Exploding.make())
     assert record.value("active_units_1x") > 0
-    assert reasons(record)["grid_fraction_4x"] == "the rates grow without bound"
+    assert record.reasons["grid_fraction_4x"] == "the rates grow without bound"
 
 
-def test_models_on_a_line_are_not_asked() -> None:
-    class Line(Grid):
+def test_models_on_a_line_are_not_asked(score, grid) -> None:
+    class Line(grid):
         card = IDEAL.card.model_copy(update={"dimensions": 1})
 
     record = score(Line.make())
     assert (record.status, record.error) == ("not applicable", "one-dimensional model in a two-dimensional arena")
 
 
-def test_progress_runs_to_its_end() -> None:
+def test_progress_runs_to_its_end(grid) -> None:
     steps: list[tuple[int, int]] = []
     get_task("generalization").run(
-        Grid.make(),
+        grid.make(),
         seed=0,
         device=torch.device("cpu"),
         recording=None,

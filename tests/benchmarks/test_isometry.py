@@ -5,36 +5,13 @@ import math
 import pytest
 import torch
 
-from entorhinal.benchmarks import evaluate
-from entorhinal.benchmarks.records import Record
 from entorhinal.families import make
-from entorhinal.families.model import Model, Representation
 
+TASK = "isometry"
 IDEAL = make("controls/ideal_grid", spacing_m=(0.6,), orientation_rad=(0.1,), units_per_module=200)
 
 
-class Grid(Model):
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        return Representation(self.rates(trajectories.position_m))
-
-    def rates(self, place_m):
-        return IDEAL.rates_at(place_m)
-
-
-def score(model: str | Model, **config) -> Record:
-    (record,) = evaluate(model, ["isometry"], config=config, device="cpu")
-    assert record.status == "ok", record.error
-    return record
-
-
-def reasons(record: Record) -> dict[str, str]:
-    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
-
-
-def test_an_ideal_module_is_isometric_but_for_its_number_of_units() -> None:
+def test_an_ideal_module_is_isometric_but_for_its_number_of_units(score) -> None:
     record = score(IDEAL)
     assert record.value("metric_cv") < 0.08
     assert record.value("metric_cv") == pytest.approx(record.value("null_cv"), rel=0.5)
@@ -48,12 +25,12 @@ def test_an_ideal_module_is_isometric_but_for_its_number_of_units() -> None:
     assert few.value("metric_cv") > 2 * record.value("metric_cv")
 
 
-def test_stretched_and_warped_codes_are_seen() -> None:
-    class Stretched(Grid):
+def test_stretched_and_warped_codes_are_seen(score, grid) -> None:
+    class Stretched(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m * place_m.new_tensor([1.0, 1.5]))
 
-    class Warped(Grid):
+    class Warped(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m * (1 + place_m.norm(dim=-1, keepdim=True)))
 
@@ -67,29 +44,29 @@ def test_stretched_and_warped_codes_are_seen() -> None:
     assert warped.value("metric_cv") > 2 * warped.value("null_cv")
 
 
-def test_gain_and_offset_change_nothing() -> None:
-    class Louder(Grid):
+def test_gain_and_offset_change_nothing(score, grid) -> None:
+    class Louder(grid):
         def rates(self, place_m):
             return 7 * IDEAL.rates_at(place_m) + 3
 
-    plain, louder = score(Grid.make()), score(Louder.make())
+    plain, louder = score(grid.make()), score(Louder.make())
     for name in ("speed_per_m", "metric_cv", "null_cv", "anisotropy_median", "anisotropy_of_mean"):
         assert louder.value(name) == pytest.approx(plain.value(name), rel=1e-3)
 
 
-def test_codes_without_a_metric_have_reasons() -> None:
-    class Silent(Grid):
+def test_codes_without_a_metric_have_reasons(score, grid) -> None:
+    class Silent(grid):
         def rates(self, place_m):
             return torch.zeros(*place_m.shape[:-1], 5)
 
-    class Stripes(Grid):
+    class Stripes(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m * place_m.new_tensor([1.0, 0.0]))
 
-    class Missing(Grid):
+    class Missing(grid):
         def rates(self, place_m):
             return torch.full((*place_m.shape[:-1], 5), math.nan)
 
-    assert reasons(score(Silent.make()))["metric_cv"] == "one code everywhere"
-    assert reasons(score(Stripes.make()))["anisotropy_median"] == "the code stands still along one direction"
-    assert reasons(score(Missing.make()))["metric_cv"] == "no finite rates"
+    assert score(Silent.make()).reasons["metric_cv"] == "one code everywhere"
+    assert score(Stripes.make()).reasons["anisotropy_median"] == "the code stands still along one direction"
+    assert score(Missing.make()).reasons["metric_cv"] == "no finite rates"

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from entorhinal.benchmarks import evaluate
-from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tasks import get_task, modules
 from entorhinal.families import make
-from entorhinal.families.model import Model, Representation
 
+TASK = "modules"
 GRID = {"spacing_m": (0.5, 0.71), "orientation_rad": (0.2, 0.4), "units_per_module": 8}
 HARMONIC = {"spacing_m": (0.5, 1.0), "orientation_rad": (0.2, 0.2), "units_per_module": 8}
 IDEAL = make("controls/ideal_grid", **GRID)
@@ -23,31 +22,6 @@ def _small() -> Iterator[None]:
         patch.setattr(modules, name, value)
     yield
     patch.undo()
-
-
-def score(model: str | Model, seed: int = 0, **config) -> Record:
-    (record,) = evaluate(model, ["modules"], config=config, seeds=[seed], device="cpu")
-    assert (record.status, record.error) == ("ok", "")
-    return record
-
-
-def reasons(record: Record) -> dict[str, str]:
-    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
-
-
-class Changed(Model):
-    """Ideal grids whose rates or places are changed."""
-
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def rates(self, place):
-        return IDEAL.rates_at(place)
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        before = trajectories.start_m if state is None else state
-        place = before[:, None] + trajectories.displacement_m.cumsum(1)
-        return Representation(self.rates(place), place[:, -1])
 
 
 def test_ideal_modules_are_discrete_and_independent(tmp_path) -> None:
@@ -63,7 +37,7 @@ def test_ideal_modules_are_discrete_and_independent(tmp_path) -> None:
     assert record.value("ratio_1_low") <= record.value("ratio_1") <= record.value("ratio_1_high")
     assert record.value("coherence_min") > 0.8
     assert record.value("cross_prediction_max") < 0.5
-    empty = reasons(record)
+    empty = record.reasons
     assert empty.pop("harmonic_index") == "no module predicts another"
     assert empty.pop("mixture_modules", "scikit-learn is not installed") == "scikit-learn is not installed"
     assert set(empty.values()) == {"only 2 modules"}
@@ -73,7 +47,7 @@ def test_ideal_modules_are_discrete_and_independent(tmp_path) -> None:
     assert arrays["resultant"].shape == (2, 2)
 
 
-def test_harmonics_are_two_modules_of_one_torus() -> None:
+def test_harmonics_are_two_modules_of_one_torus(score) -> None:
     record = score("controls/ideal_grid", **HARMONIC)
     assert record.value("module_count") == 2
     assert record.value("independent_modules") == 1
@@ -81,54 +55,54 @@ def test_harmonics_are_two_modules_of_one_torus() -> None:
     assert record.value("cross_prediction_max") > 0.9
 
 
-def test_noise_has_no_modules() -> None:
+def test_noise_has_no_modules(score) -> None:
     """Its tables end at 2.2 m, so the task falls back to that box."""
     record = score("controls/lowpass_noise", **GRID)
     assert record.value("side_m") == 2.2
     assert record.value("active_units") == 16
     assert record.value("module_count") == record.value("independent_modules") == 0
     assert record.value("module_fraction") == 0
-    assert "ratio_1" in reasons(record)
+    assert "ratio_1" in record.reasons
 
 
-def test_a_silent_population_has_reasons() -> None:
-    class Silent(Changed):
+def test_a_silent_population_has_reasons(score, grid) -> None:
+    class Silent(grid):
         def rates(self, place):
             return torch.zeros(*place.shape[:2], 5)
 
     record = score(Silent.make())
     assert record.value("active_units") == 0
     for name in ("module_count", "independent_modules", "spacing_m_1", "split_half_stability"):
-        assert reasons(record)[name] == "no active units"
+        assert record.reasons[name] == "no active units"
 
 
-def test_no_answer_anywhere_has_its_reason() -> None:
-    class Absent(Changed):
+def test_no_answer_anywhere_has_its_reason(score, grid) -> None:
+    class Absent(grid):
         def rates(self, place):
             return torch.full((*place.shape[:2], 5), torch.nan)
 
-    empty = reasons(score(Absent.make()))
+    empty = score(Absent.make()).reasons
     assert {"active_units", "module_count", "independent_modules"} <= set(empty)
     assert set(empty.values()) == {"the model has no answer outside its extent"}
 
 
-def test_the_same_seed_gives_the_same_numbers() -> None:
-    one, two = (score(Changed.make()).metrics for _ in range(2))
+def test_the_same_seed_gives_the_same_numbers(score, grid) -> None:
+    one, two = (score(grid.make()).metrics for _ in range(2))
     assert one == two
 
 
-def test_models_on_a_line_are_not_asked() -> None:
-    class Line(Changed):
+def test_models_on_a_line_are_not_asked(grid) -> None:
+    class Line(grid):
         card = IDEAL.card.model_copy(update={"dimensions": 1})
 
     (record,) = evaluate(Line.make(), ["modules"], device="cpu")
     assert record.status == "not applicable"
 
 
-def test_progress_runs_to_its_end() -> None:
+def test_progress_runs_to_its_end(grid) -> None:
     steps: list[tuple[int, int]] = []
     get_task("modules").run(
-        Changed.make(),
+        grid.make(),
         seed=0,
         device=torch.device("cpu"),
         recording=None,

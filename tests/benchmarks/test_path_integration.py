@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from entorhinal.benchmarks import evaluate
 from entorhinal.benchmarks.tasks import path_integration
 from entorhinal.benchmarks.tasks.path_integration import _folded
 from entorhinal.families import make
-from entorhinal.families.model import Model, Recipe, Representation
+from entorhinal.families.model import Model, Recipe
 from entorhinal.families.world import Arena
 
+TASK = "path_integration"
 GRID = {"spacing_m": (0.3, 0.42), "orientation_rad": (0.1, 0.4), "units_per_module": 24}
 IDEAL = make("controls/ideal_grid", **GRID)
 
@@ -24,33 +24,8 @@ def short(monkeypatch) -> None:
     monkeypatch.setattr(path_integration, "WIDE_STEPS", 600)
 
 
-class Grid(Model):
-    """The ideal grid, as a model of our own."""
-
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def initial_state(self, start_m):
-        return start_m.double()
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        before = self.initial_state(trajectories.start_m) if state is None else state
-        place = before[:, None] + trajectories.displacement_m.double().cumsum(1)
-        return Representation(IDEAL.rates_at(place), place[:, -1])
-
-
-def score(model):
-    (record,) = evaluate(model, ["path_integration"], device="cpu")
-    assert record.status == "ok", record.error
-    return record
-
-
-def reasons(record) -> dict[str, str]:
-    return {m.name: m.reason for m in record.metrics if m.value is None}
-
-
-def test_a_perfect_integrator_with_two_modules() -> None:
-    record = score(Grid.make())
+def test_a_perfect_integrator_with_two_modules(score, grid) -> None:
+    record = score(grid.make())
     assert record.value("walk_phase_lattices") == 2
     assert record.value("walk_phase_explained") > 0.95
     assert record.value("walk_phase_error_median_m") < 0.015
@@ -58,41 +33,43 @@ def test_a_perfect_integrator_with_two_modules() -> None:
     assert record.value("walk_phase_slips_per_m") == 0
     assert record.value("walk_phase_gain") == pytest.approx(1, abs=0.03)
     assert record.value("walk_still_error_median_m") > 0.3
-    assert reasons(record)["own_localisation_error_median_m"] == "not trained: it has no steps of its own"
+    assert record.reasons["own_localisation_error_median_m"] == "not trained: it has no steps of its own"
 
 
-class Diffusing(Grid):
-    """The place diffuses beside the path, `growth_m2_s` (2 D) along each axis."""
+@pytest.fixture(scope="module")
+def diffusing(grid) -> type[Model]:
+    class Diffusing(grid):
+        """The place diffuses beside the path, `growth_m2_s` (2 D) along each axis."""
 
-    growth_m2_s = 1e-5
+        growth_m2_s = 1e-5
 
-    def represent(self, trajectories, state=None, *, generator=None):
-        before = self.initial_state(trajectories.start_m) if state is None else state
-        source = torch.Generator().manual_seed(int(1e6 * before.abs().sum()))
-        noise = torch.randn(trajectories.displacement_m.shape, generator=source)
-        drift = math.sqrt(self.growth_m2_s * trajectories.dt_s) * noise
-        place = before[:, None] + (trajectories.displacement_m + drift).double().cumsum(1)
-        return Representation(IDEAL.rates_at(place), place[:, -1])
+        def place(self, trajectories, before_m):
+            source = torch.Generator().manual_seed(int(1e6 * before_m.abs().sum()))
+            noise = torch.randn(trajectories.displacement_m.shape, generator=source)
+            drift = math.sqrt(self.growth_m2_s * trajectories.dt_s) * noise
+            return before_m[:, None] + (trajectories.displacement_m + drift).double().cumsum(1)
+
+    return Diffusing
 
 
-def test_a_slow_drift_is_found_where_maps_still_stand() -> None:
-    record, perfect = score(Diffusing.make()), score(Grid.make())
+def test_a_slow_drift_is_found_where_maps_still_stand(score, grid, diffusing) -> None:
+    record, perfect = score(diffusing.make()), score(grid.make())
     gap = record.value("walk_phase_variance_m2_s") - perfect.value("walk_phase_variance_m2_s")
     assert gap == pytest.approx(1e-5, rel=0.6)
     assert record.value("walk_phase_error_median_m") > perfect.value("walk_phase_error_median_m")
 
 
-def test_a_code_that_forgets_the_path_has_no_phase() -> None:
-    class Drunk(Diffusing):
+def test_a_code_that_forgets_the_path_has_no_phase(score, diffusing) -> None:
+    class Drunk(diffusing):
         growth_m2_s = 0.05
 
     record = score(Drunk.make())
     assert record.value("walk_phase_lattices") == 0
-    assert reasons(record)["walk_phase_gain"] == "no 8 units share a lattice in this box"
+    assert record.reasons["walk_phase_gain"] == "no 8 units share a lattice in this box"
 
 
-def test_steps_of_the_models_own_training_are_walked() -> None:
-    class Trained(Grid):
+def test_steps_of_the_models_own_training_are_walked(score, grid) -> None:
+    class Trained(grid):
         card = IDEAL.card.model_copy(update={"training_extent_m": 1.2})
         largest_m = 0.15
 
@@ -116,7 +93,7 @@ def test_steps_of_the_models_own_training_are_walked() -> None:
     class Alike(Trained):
         largest_m = 0.028
 
-    assert reasons(score(Alike.make()))["own_localisation_error_median_m"].startswith("trained on steps of the common")
+    assert score(Alike.make()).reasons["own_localisation_error_median_m"].startswith("trained on steps of the common")
 
 
 def test_folded_walks_stay_in_the_box_and_keep_their_steps() -> None:

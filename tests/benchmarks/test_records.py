@@ -45,10 +45,11 @@ def test_records_are_never_overwritten(tmp_path) -> None:
 def test_a_number_that_is_not_finite_is_empty() -> None:
     assert Metric(name="x", value=float("nan"), reason="no units").value is None
     assert Metric(name="x", value=float("inf")).value is None
-    empty = record(metrics=(Metric(name="x", value=float("nan")),))
+    empty = record(metrics=(Metric(name="x", value=float("nan"), reason="no units"), Metric(name="y", value=0.0)))
     assert empty.value("x") != empty.value("x")
-    with pytest.raises(LookupError, match="no metric 'y'"):
-        empty.value("y")
+    assert empty.reasons == {"x": "no units"}
+    with pytest.raises(LookupError, match="no metric 'z'"):
+        empty.value("z")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "unknown key", "missing"])

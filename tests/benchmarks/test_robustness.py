@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from entorhinal.benchmarks import evaluate
 from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tasks import robustness
 from entorhinal.families import make
-from entorhinal.families.model import Model, Representation
 
+TASK = "robustness"
 IDEAL = make(
     "controls/ideal_grid", spacing_m=(0.3, 0.426, 0.605), orientation_rad=(0.1, 0.35, 0.2), units_per_module=12
 )
@@ -26,29 +25,8 @@ def _small() -> Iterator[None]:
     patch.undo()
 
 
-class Grid(Model):
-    Config = type(IDEAL.config)
-    card = IDEAL.card
-
-    def represent(self, trajectories, state=None, *, generator=None):
-        return Representation(self.rates(trajectories.position_m))
-
-    def rates(self, place_m):
-        return IDEAL.rates_at(place_m)
-
-
-def score(model: str | Model, **config) -> Record:
-    (record,) = evaluate(model, ["robustness"], config=config, device="cpu")
-    assert record.status == "ok", record.error
-    return record
-
-
-def reasons(record: Record) -> dict[str, str]:
-    return {metric.name: metric.reason for metric in record.metrics if metric.value is None}
-
-
 @pytest.fixture(scope="module")
-def ideal() -> Record:
+def ideal(score) -> Record:
     return score(IDEAL)
 
 
@@ -67,8 +45,8 @@ def test_an_ideal_code_worsens_with_noise_and_loss(ideal) -> None:
     assert ideal.value("undisturbed_spacing_m") == pytest.approx(0.426, abs=0.03)
 
 
-def test_more_units_stand_more_noise(ideal) -> None:
-    class Few(Grid):
+def test_more_units_stand_more_noise(score, grid, ideal) -> None:
+    class Few(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m)[..., ::2]
 
@@ -76,10 +54,10 @@ def test_more_units_stand_more_noise(ideal) -> None:
     assert few.value("noise_tolerance") < ideal.value("noise_tolerance")
 
 
-def test_noise_is_that_of_each_unit(ideal) -> None:
+def test_noise_is_that_of_each_unit(score, grid, ideal) -> None:
     """Gains and offsets change nothing: a loud unit has loud noise."""
 
-    class Uneven(Grid):
+    class Uneven(grid):
         def rates(self, place_m):
             return IDEAL.rates_at(place_m) * torch.linspace(0.1, 10, 36) + 3
 
@@ -88,7 +66,7 @@ def test_noise_is_that_of_each_unit(ideal) -> None:
         assert uneven.value(f"{name}_error_m") == pytest.approx(ideal.value(f"{name}_error_m"), rel=1e-2)
 
 
-def test_modules_are_lost_one_by_one(ideal) -> None:
+def test_modules_are_lost_one_by_one(score, ideal) -> None:
     assert ideal.value("modules") == 3
     assert ideal.value("module_lost_worst_error_m") >= ideal.value("module_lost_mean_error_m")
     two = score("controls/ideal_grid", spacing_m=(0.35, 0.5), orientation_rad=(0.1, 0.35), units_per_module=12)
@@ -96,14 +74,14 @@ def test_modules_are_lost_one_by_one(ideal) -> None:
     assert two.value("module_lost_worst_error_m") > 5 * two.value("undisturbed_error_m"), "what is left repeats"
     one = score("controls/ideal_grid", spacing_m=(0.4,), orientation_rad=(0.1,), units_per_module=12)
     assert one.value("modules") == 1
-    assert reasons(one)["module_lost_worst_error_m"] == "fewer than two modules"
-    assert reasons(one)["noise_tolerance"] == "half of chance or worse undisturbed"
+    assert one.reasons["module_lost_worst_error_m"] == "fewer than two modules"
+    assert one.reasons["noise_tolerance"] == "half of chance or worse undisturbed"
     assert one.value("undisturbed_followed_error_m") < 0.05, "a periodic code can be followed"
     assert 0 < one.value("noise_followed_tolerance") < 8
 
 
-def test_weights_are_perturbed_by_their_size_in_a_copy(ideal) -> None:
-    class Weighted(Grid):
+def test_weights_are_perturbed_by_their_size_in_a_copy(score, grid, ideal) -> None:
+    class Weighted(grid):
         def __init__(self, config):
             super().__init__(config)
             self.gain = torch.nn.Parameter(torch.eye(2))
@@ -120,19 +98,19 @@ def test_weights_are_perturbed_by_their_size_in_a_copy(ideal) -> None:
     errors = [record.value(f"weights_{level:g}_error_m") for level in robustness.WEIGHTS]
     assert record.value("undisturbed_error_m") < errors[-1]
     assert errors[0] < errors[-1]
-    assert reasons(ideal)["weights_tolerance"] == "the model has no parameters to perturb"
+    assert ideal.reasons["weights_tolerance"] == "the model has no parameters to perturb"
 
 
-def test_codes_that_say_nothing_have_reasons() -> None:
-    class Silent(Grid):
+def test_codes_that_say_nothing_have_reasons(score, grid) -> None:
+    class Silent(grid):
         def rates(self, place_m):
             return torch.zeros(*place_m.shape[:-1], 5)
 
-    class Missing(Grid):
+    class Missing(grid):
         def rates(self, place_m):
             return torch.full((*place_m.shape[:-1], 5), math.nan)
 
     silent = score(Silent.make())
-    assert reasons(silent)["noise_tolerance"] == "half of chance or worse undisturbed"
-    assert "no unit has a lattice" in reasons(silent)["undisturbed_grid_score"]
-    assert reasons(score(Missing.make()))["undisturbed_error_m"] == "the model has no answer in the box"
+    assert silent.reasons["noise_tolerance"] == "half of chance or worse undisturbed"
+    assert "no unit has a lattice" in silent.reasons["undisturbed_grid_score"]
+    assert score(Missing.make()).reasons["undisturbed_error_m"] == "the model has no answer in the box"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from entorhinal.benchmarks.rollout import anchored, follow, rollout
+from entorhinal.benchmarks.rollout import anchored, count_units, follow, rollout
 from entorhinal.families import Arena, World, make
 from entorhinal.families.errors import InputError
 
@@ -20,6 +20,7 @@ def test_chunks_are_bounded_and_add_up() -> None:
     torch.testing.assert_close(torch.cat([part.rates for _, part in parts], 1), whole)
     assert torch.equal(torch.cat([chunk.position_m for chunk, _ in parts], 1), walk.position_m)
     assert reports[-1] == (500, 500)
+    assert count_units(model, walk) == 32
 
 
 def test_one_step_is_run_whatever_its_size() -> None:
