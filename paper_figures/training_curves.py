@@ -19,7 +19,7 @@ FIGURE = Figure(
     id="training_curves",
     title="Training curves",
     caption=(
-        "The losses of the shipped networks against optimiser steps, each point a mean over 4 to 36 steps. Left: "
+        "The losses of the shipped networks against optimiser steps, each point a mean over 4 to 45 steps. Left: "
         "SIC, its four terms, unweighted; the conformal one in grey, to the right. Others: Sorscher, cross entropy "
         "above the targets' own entropy, which no network can go below, for both targets."
     ),
