@@ -475,7 +475,7 @@ class HardPairs:
     """A second separation, narrower, of pairs farther apart than ``from_m``: it sees hardly more than repeats.
 
     mean over far pairs of exp(−‖g−g′‖²/2σ_h²), 0 for those within ``from_m`` metres; ours, not the paper's.
-    from_m, width (σ_h), weight: ``(S,)``.
+    from_m (not below near_m), width (σ_h), weight: ``(S,)``.
     """
 
     from_m: Tensor
@@ -926,16 +926,17 @@ def sic_population_gradients(
     params: ``matrix.0.weight (S, H, 2)``, ``matrix.0.bias (S, H)``, ``matrix.2.weight (S, H, H)``, ``matrix.2.bias``,
         ``matrix.4.weight (S, N·N, H)``, ``matrix.4.bias (S, N·N)``, ``initial (S, N)``.
     buffers: ``near_m, separation_width, separation_weight, invariance_weight, capacity_weight, conformal_weight``,
-        ``(S,)`` each.
-    batch: ``velocity_m (T, 2)``, metres a step, and ``order (B, T)``, each row a permutation of 0..T-1.
+        ``(S,)`` each; with ``hard_weight, hard_width, hard_from_m``, `HardPairs` are counted, too.
+    batch: ``velocity_m (T, 2)``, metres a step, and ``order (B, T)``, each row a permutation of 0..T-1; for hard pairs
+        ``hard_ramp``, 0-d, which multiplies their weight.
     conformal_min_step_m, conformal_max_step_m: only steps with a length between these count for conformal isometry.
     precision: of products on a GPU. "bf16" is 16 bits wide: in the perceptron it means tf32; for matrices of the
         recurrence and centred states, numbers of order one, the kernels use float16, which has three bits more there.
         Sums are float32. The twins know only their tensors' dtype.
     out: where to put the gradients, tensors by the same names and shapes (such as views of one buffer).
 
-    Returns the gradients by the names of `params`, and ``total, separation, invariance, capacity, conformal``, ``(S,)``
-    each, only the total weighted.
+    Returns the gradients by the names of `params`, and ``total, separation, invariance, capacity, conformal`` (and
+    ``hard``), ``(S,)`` each, only the total weighted.
     """
     velocity_m, order = batch["velocity_m"], batch["order"]
     initial, last = params["initial"], params["matrix.4.weight"]

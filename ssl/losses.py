@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["capacity", "conformal_isometry", "invariance", "separation", "sic"]
+__all__ = ["capacity", "conformal_isometry", "hard_separation", "invariance", "separation", "sic"]
 
 _SMALLEST_SQUARE = 1e-16
 
@@ -22,6 +22,19 @@ def separation(states: Tensor, position_m: Tensor, *, near_m: Tensor | float, wi
     """
     square, near, other = _pairs(states, position_m, near_m)
     return _mean(torch.exp(square / (-2 * width**2)), ~near & other)
+
+
+def hard_separation(
+    states: Tensor, position_m: Tensor, *, near_m: Tensor | float, from_m: Tensor | float, width: Tensor | float
+) -> Tensor:
+    """Mean over far pairs of exp(−‖g − g′‖² / 2σ_h²), counted as 0 up to ``from_m`` apart. Ours, not the paper's.
+
+    With a ``width`` σ_h well below σ_g it sees repeats of the code and little else. Shapes as in `separation`.
+    """
+    square, near, other = _pairs(states, position_m, near_m)
+    x = position_m.flatten(0, -2)
+    beyond = (x[:, None] - x).square().sum(-1) > from_m**2
+    return _mean(torch.exp(square / (-2 * width**2)) * beyond, ~near & other)
 
 
 def invariance(states: Tensor, position_m: Tensor, *, near_m: Tensor | float) -> Tensor:

@@ -28,7 +28,7 @@ from entorhinal.ssl.losses import sic
 
 __all__ = ["SIC", "SICConfig"]
 
-_BLOCK = 64  # batches made at once
+BLOCK = 64  # batches made at once
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 _STRAIGHT_STEP_M = 0.1  # steps of the walk from the origin to where a trial starts
 
@@ -163,30 +163,33 @@ class SIC(Model):
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Batches of ``velocity_m (T, 2)`` and the ``order (B, T)`` in which each trajectory uses them."""
-        c, block = self.config, first // _BLOCK
+        c, block = self.config, first // BLOCK
         while True:
             generator = world.generator((seed + block) % 2**63)
             velocity_m = uniform_velocities(
-                _BLOCK, c.steps_per_trajectory, c.max_step_m, generator=generator, dtype=world.dtype
+                BLOCK, c.steps_per_trajectory, c.max_step_m, generator=generator, dtype=world.dtype
             )
-            order = permutations(_BLOCK, c.trajectories, c.steps_per_trajectory, generator=generator)
-            if block == first // _BLOCK:
+            order = permutations(BLOCK, c.trajectories, c.steps_per_trajectory, generator=generator)
+            if block == first // BLOCK:
                 check_pairs(permuted_positions(velocity_m[0], order[0]), c.near_m)
-            for k in range(first % _BLOCK, _BLOCK):
+            for k in range(first % BLOCK, BLOCK):
                 yield {"velocity_m": velocity_m[k], "order": order[k]}
             block, first = block + 1, 0
 
+    def unrolled(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """States ``(B, T, units)`` along a batch's trajectories, and where they are, ``(B, T, 2)`` in metres."""
+        velocity_m, order = batch["velocity_m"], batch["order"]
+        matrices = self.matrix(velocity_m).unflatten(-1, (self.config.units,) * 2)
+        return unroll(matrices, order, rectified_unit(self.initial)), permuted_positions(velocity_m, order)
+
     def loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The four terms and their weighted ``total``, each 0-d."""
-        velocity_m, order = batch["velocity_m"], batch["order"]
-        n = self.config.units
-        initial = rectified_unit(self.initial)
-        states = unroll(self.matrix(velocity_m).unflatten(-1, (n, n)), order, initial)
+        states, position_m = self.unrolled(batch)
         return sic(
             states,
-            initial,
-            permuted_positions(velocity_m, order),
-            velocity_m[order],
+            rectified_unit(self.initial),
+            position_m,
+            batch["velocity_m"][batch["order"]],
             near_m=self.near_m,
             separation_width=self.separation_width,
             weights={

@@ -64,6 +64,11 @@ def test_initialisation_is_that_of_torch_and_of_the_seed() -> None:
     for weight, inputs in zip(weights, (2, 30, 30), strict=True):
         assert float(weight.abs().max()) <= inputs**-0.5
         assert float(weight.std()) == pytest.approx(inputs**-0.5 / 3**0.5, rel=0.2)
+    plain, gained = (velocity_to_matrix(20, 30, "relu", torch.Generator().manual_seed(0), input_gain=g) for g in (1, 8))
+    assert torch.equal(gained[0].weight, 8 * plain[0].weight)
+    assert all(
+        torch.equal(a, b) for a, b in zip(list(gained.parameters())[1:], list(plain.parameters())[1:], strict=True)
+    )
     first, again, other = (SIC.make(**SMALL, seed=s).initial for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

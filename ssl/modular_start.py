@@ -1,0 +1,83 @@
+"""What if the network began with modules?  Weights of ideal hexagonal modules, as a start or as a test of a loss.
+
+Module k is a sheet of n phases φ_i of a hexagonal lattice of spacing λ_k, with three wave vectors k_a at 60° of length
+4π/√3λ_k. Its matrix moves the three waves of whatever activity it is given by the velocity,
+
+    W_ij(v) = (2/n) Σ_a cos(k_a·v − φ_ia + φ_ja) − θ/n,                                             (1)
+
+and rectification makes bumps of them again, so that ReLU and norm have a fixed point at every phase. Modules do not
+touch. The MLP's last layer is fitted to (1) by ridge regression on its own hidden layer. Ours; the paper starts at
+random.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["modular_start_"]
+
+_SAMPLES, _RIDGE = 3000, 1e-3
+_GAINS = (8.0, 1.0)  # of the hidden layers' normal weights: tanh bends within the range of velocities
+
+
+def modular_start_(
+    matrix: nn.Sequential,
+    initial: Tensor,
+    spacing_m: Tensor,
+    *,
+    threshold: float,
+    max_step_m: float,
+    generator: torch.Generator,
+) -> float:
+    """Set the MLP ``matrix`` (of `velocity_to_matrix`) and g_0 ``initial (N,)`` to hold K modules, in place.
+
+    spacing_m: ``(K,)``, one a module; orientations are random. Each has a whole sheet of at most N // K phases, as one
+        with gaps would let another module take over; what is left of the units stays silent.
+    threshold: θ; below 0 fields are wide. max_step_m: the largest velocity along an axis.
+
+    Returns the error of the fit of (1), relative to its size.
+    """
+    units, share = len(initial), len(initial) // len(spacing_m)
+    if share < 4:
+        raise ValueError(f"{units} units for {len(spacing_m)} modules are fewer than 4 each; take more units")
+    phase = _sheet(share).to(initial)
+    n = len(phase)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=initial.dtype)
+
+    with torch.no_grad():
+        hidden: tuple[nn.Linear, nn.Linear] = (matrix[0], matrix[2])  # type: ignore[assignment]
+        for layer, gain in zip(hidden, _GAINS, strict=True):
+            scale = gain if layer.in_features == 2 else gain / layer.in_features**0.5
+            layer.weight.copy_(scale * normal(*layer.weight.shape))
+            layer.bias.copy_(normal(*layer.bias.shape) if layer.in_features == 2 else 0.3 * normal(*layer.bias.shape))
+        velocity_m = max_step_m * (2 * torch.rand(_SAMPLES, 2, generator=generator, dtype=initial.dtype) - 1)
+        wanted = velocity_m.new_zeros(_SAMPLES, units, units)
+        initial.zero_()
+        for k, spacing in enumerate(spacing_m.tolist()):
+            own = slice(k * n, (k + 1) * n)
+            turn = math.pi / 3 * float(torch.rand((), generator=generator, dtype=initial.dtype))
+            angle = turn + math.pi / 3 * torch.arange(3, dtype=initial.dtype)
+            wave = 4 * math.pi / (math.sqrt(3) * spacing) * torch.stack((angle.cos(), angle.sin()), 1)
+            moved = (velocity_m @ wave.T)[:, None, None] - (phase[:, None] - phase)
+            wanted[:, own, own] = (2 / n) * moved.cos().sum(-1) - threshold / n  # (1)
+            initial[own] = torch.relu(phase.cos().sum(-1) - threshold)
+        features = matrix[:4](velocity_m).double()
+        features = torch.cat((features, torch.ones_like(features[:, :1])), 1)
+        target = wanted.flatten(1).double()
+        ridge = _RIDGE * torch.eye(features.shape[1], dtype=torch.float64)
+        solution = torch.linalg.solve(features.T @ features + ridge, features.T @ target)
+        matrix[4].weight.copy_(solution[:-1].T)  # type: ignore[operator]
+        matrix[4].bias.copy_(solution[-1])  # type: ignore[operator]
+        return float((features @ solution - target).norm() / target.norm())
+
+
+def _sheet(most: int) -> Tensor:
+    """Phases ``(n, 3)`` of three waves at 60° (the third is the second less the first), n <= most in a full grid."""
+    rows = math.isqrt(most)
+    columns = most // rows
+    i, j = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    first, second = 2 * math.pi * i.flatten().double() / rows, 2 * math.pi * j.flatten().double() / columns
+    return torch.stack((first, second, second - first), 1)
