@@ -123,6 +123,39 @@ def orientation_difference(first_rad: Tensor, second_rad: Tensor) -> Tensor:
     return ((first_rad - second_rad + sixth / 2) % sixth - sixth / 2).abs()
 
 
+def aligned_basis(basis_m: Array, reference_m: Array) -> Tensor:
+    """The same lattices in the vectors nearest to those of a reference, whose axes they may name in another order.
+
+    Args:
+        basis_m: (N, 2, 2) lattice vectors as rows, at about 60 degrees.
+        reference_m: (2, 2).
+
+    Returns:
+        (N, 2, 2); the spacing may differ from the reference's.
+    """
+    basis = as_tensor(basis_m, "basis_m", "N, 2, 2")
+    reference = checked_basis(reference_m, basis)
+    axes = torch.cat([basis, basis[:, 1:] - basis[:, :1]], 1)
+    axes = torch.cat([axes, -axes], 1)  # (N, 6, 2)
+    direction = axes / axes.norm(dim=-1, keepdim=True)
+    nearest = (direction @ (reference / reference.norm(dim=-1, keepdim=True)).T).nan_to_num(-1).argmax(1)  # (N, 2)
+    return axes.gather(1, nearest[..., None].expand(-1, -1, 2))
+
+
+def common_basis(basis_m: Array, reference_m: Array, *, middle: str = "linear") -> Tensor:
+    """The lattice that units share: the median of their bases, each named as the reference is (`aligned_basis`).
+
+    Args:
+        basis_m: (N, 2, 2) lattice vectors as rows, at about 60 degrees.
+        reference_m: (2, 2), near to all of them.
+        middle: of an even number of units, the mean of the middle two (``"linear"``) or the ``"lower"`` one.
+
+    Returns:
+        (2, 2).
+    """
+    return aligned_basis(basis_m, reference_m).quantile(0.5, dim=0, interpolation=middle)
+
+
 def lattices_from_peaks(peaks: Tensor) -> Lattices:
     """Lattices from three peaks (N, 3, 2) of one half plane, sorted by angle, first + third = second, in metres."""
     angle = torch.atan2(peaks[..., 1], peaks[..., 0])
@@ -251,3 +284,11 @@ def checked_bin(bin_m: float) -> float:
     if not (isfinite(bin_m) and bin_m > 0):
         raise ValueError(f"bin_m is {bin_m!r}; give the side of a bin in metres, above 0")
     return float(bin_m)
+
+
+def checked_basis(basis_m: Array, like: Tensor) -> Tensor:
+    """(2, 2) lattice vectors, or ValueError unless finite and not parallel."""
+    basis = as_tensor(basis_m, "basis_m", "2, 2", like=like).to(like)
+    if basis.shape != (2, 2) or not basis.isfinite().all() or torch.linalg.det(basis).abs() < 1e-9:
+        raise ValueError(f"basis_m is {basis.tolist()}; give two lattice vectors as rows, in metres")
+    return basis
