@@ -240,7 +240,7 @@ def _autocorrelograms(maps: Tensor) -> Tensor:
 
     # a phase in the spectrum puts the first lag wanted at 0
     turn_y, turn_x = (
-        torch.exp(-2j * pi / size * first * torch.arange(size, dtype=maps.dtype, device=maps.device))
+        torch.exp(-2j * pi / size * (first * torch.arange(size, device=maps.device) % size).to(maps.dtype))
         for size, first in ((rows, height - 1), (columns, width - 1))
     )
     turn_x = turn_x[: columns // 2 + 1]
