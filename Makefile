@@ -1,6 +1,7 @@
 # make figures   install, then draw every figure and judge every claim into figures/
 # make test      install, then lint, types and tests
-# make bench     what training and analysis cost: ratios in one run, each with its floor, and seconds
+# make bench     what training and analysis cost: ratios in one run, each with its floor, and seconds;
+#                two public grid scorers beside ours, as in `make scorers`
 # make scorers   compare grid scores with two public packages, in a throw-away environment
 # make clean     remove what these made
 #

@@ -11,7 +11,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from entorhinal.analysis.lattices import Lattices, orientation_difference, quadratic_peak
+from entorhinal.analysis.lattices import Lattices, checked_basis, common_basis, orientation_difference, quadratic_peak
 from entorhinal.analysis.maps import RateMaps
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
@@ -336,25 +336,6 @@ def variance_growth(residual_m: Array, along: Array, *, shortest: int = 1) -> Te
     return ((count * sum_xy - sum_x * sum_y) / spread.where(defined, 1)).where(defined, torch.nan)
 
 
-def aligned_basis(basis_m: Array, reference_m: Array) -> Tensor:
-    """The same lattices in the vectors nearest to those of a reference, whose axes they may name in another order.
-
-    Args:
-        basis_m: (N, 2, 2) lattice vectors as rows, at about 60 degrees.
-        reference_m: (2, 2).
-
-    Returns:
-        (N, 2, 2); the spacing may differ from the reference's.
-    """
-    basis = as_tensor(basis_m, "basis_m", "N, 2, 2")
-    reference = checked_basis(reference_m, basis)
-    axes = torch.cat([basis, basis[:, 1:] - basis[:, :1]], 1)
-    axes = torch.cat([axes, -axes], 1)  # (N, 6, 2)
-    direction = axes / axes.norm(dim=-1, keepdim=True)
-    nearest = (direction @ (reference / reference.norm(dim=-1, keepdim=True)).T).nan_to_num(-1).argmax(1)  # (N, 2)
-    return axes.gather(1, nearest[..., None].expand(-1, -1, 2))
-
-
 def lattice_groups(
     found: Lattices,
     scores: Array,
@@ -395,13 +376,5 @@ def lattice_groups(
             return groups
         centre = int(count.argmax())
         units = near[centre].nonzero()[:, 0]
-        groups.append((units, aligned_basis(found.basis_m[units], found.basis_m[centre]).median(0).values))
+        groups.append((units, common_basis(found.basis_m[units], found.basis_m[centre], middle="lower")))
         free = free & ~near[centre]
-
-
-def checked_basis(basis_m: Array, like: Tensor) -> Tensor:
-    """(2, 2) lattice vectors, or ValueError unless finite and not parallel."""
-    basis = as_tensor(basis_m, "basis_m", "2, 2", like=like).to(like)
-    if basis.shape != (2, 2) or not basis.isfinite().all() or torch.linalg.det(basis).abs() < 1e-9:
-        raise ValueError(f"basis_m is {basis.tolist()}; give two lattice vectors as rows, in metres")
-    return basis

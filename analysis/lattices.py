@@ -71,7 +71,7 @@ def lattices(maps: Array, bin_m: float) -> Lattices:
         ValueError: wrong number of dimensions, bin_m not above 0.
     """
     maps, bin_m = as_tensor(maps, "maps", "N, H, W"), checked_bin(bin_m)
-    peaks = in_chunks(lambda chunk: correlogram_peaks(autocorrelograms(chunk)), maps, copies=48)
+    peaks = in_chunks(lambda chunk: correlogram_peaks(autocorrelograms(chunk)), maps, copies=32)
     return lattices_from_peaks(peaks * bin_m)
 
 
@@ -107,7 +107,7 @@ def fourier_lattices(maps: Array, bin_m: float) -> Lattices:
         power = torch.fft.fftshift(torch.fft.fft2(values, s=size), (-2, -1)).abs().square()
         floor = 1e-6 * power.amax((-2, -1), keepdim=True)
         logarithm = torch.log(power.clamp_min(floor).where(floor > 0, torch.nan))[..., 1:, 1:]
-        return inner_peaks(logarithm, strongest=True)
+        return inner_peaks(logarithm[:, logarithm.shape[1] // 2 - 1 :], strongest=True)
 
     cycles = in_chunks(peaks, maps, copies=160) / (bin_m * maps.new_tensor([size[1], size[0]]))  # per metre
     defined = cycles.isfinite().all(-1).all(-1)[:, None, None]
@@ -121,6 +121,39 @@ def orientation_difference(first_rad: Tensor, second_rad: Tensor) -> Tensor:
     """Angle between lattice orientations, which repeat every 60 degrees: in [0, pi/6], broadcast."""
     sixth = pi / 3
     return ((first_rad - second_rad + sixth / 2) % sixth - sixth / 2).abs()
+
+
+def aligned_basis(basis_m: Array, reference_m: Array) -> Tensor:
+    """The same lattices in the vectors nearest to those of a reference, whose axes they may name in another order.
+
+    Args:
+        basis_m: (N, 2, 2) lattice vectors as rows, at about 60 degrees.
+        reference_m: (2, 2).
+
+    Returns:
+        (N, 2, 2); the spacing may differ from the reference's.
+    """
+    basis = as_tensor(basis_m, "basis_m", "N, 2, 2")
+    reference = checked_basis(reference_m, basis)
+    axes = torch.cat([basis, basis[:, 1:] - basis[:, :1]], 1)
+    axes = torch.cat([axes, -axes], 1)  # (N, 6, 2)
+    direction = axes / axes.norm(dim=-1, keepdim=True)
+    nearest = (direction @ (reference / reference.norm(dim=-1, keepdim=True)).T).nan_to_num(-1).argmax(1)  # (N, 2)
+    return axes.gather(1, nearest[..., None].expand(-1, -1, 2))
+
+
+def common_basis(basis_m: Array, reference_m: Array, *, middle: str = "linear") -> Tensor:
+    """The lattice that units share: the median of their bases, each named as the reference is (`aligned_basis`).
+
+    Args:
+        basis_m: (N, 2, 2) lattice vectors as rows, at about 60 degrees.
+        reference_m: (2, 2), near to all of them.
+        middle: of an even number of units, the mean of the middle two (``"linear"``) or the ``"lower"`` one.
+
+    Returns:
+        (2, 2).
+    """
+    return aligned_basis(basis_m, reference_m).quantile(0.5, dim=0, interpolation=middle)
 
 
 def lattices_from_peaks(peaks: Tensor) -> Lattices:
@@ -169,43 +202,43 @@ def sorted_axes(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 def correlogram_peaks(correlograms: Tensor) -> Tensor:
     """`inner_peaks` of autocorrelograms (N, 2H-1, 2W-1) smoothed by the binomial 1 4 6 4 1 (a width of one bin)."""
-    smooth = correlograms
+    smooth = correlograms[:, max((correlograms.shape[-2] - 1) // 2 - 3, 0) :]  # the half that `inner_peaks` reads
     for axis in (-2, -1):
         for _ in range(4):
             size = smooth.shape[axis] - 1
             if size < 1:
                 break
-            smooth = (smooth.narrow(axis, 0, size) + smooth.narrow(axis, 1, size)) / 2
+            smooth = smooth.narrow(axis, 0, size) + smooth.narrow(axis, 1, size)
     return inner_peaks(smooth)
 
 
-def inner_peaks(images: Tensor, *, strongest: bool = False) -> Tensor:
+def inner_peaks(half: Tensor, *, strongest: bool = False) -> Tensor:
     """Three peaks that make the lattice of images symmetric about their centre.
 
     Args:
-        images: (N, 2H-1, 2W-1), the centre at [H-1, W-1].
+        half: (N, H+1, 2W-1), the rows of the image from the one before its centre, which is at [1, W-1].
         strongest: rank peaks by value alone, not by distance over value.
 
     Returns:
         (N, 3, 2) as (x, y) in bins from the centre, angles in [0, pi) and rising, first + third = second; NaN if none.
     """
-    height, width = ((n + 1) // 2 for n in images.shape[-2:])
+    height, width = half.shape[-2] - 1, (half.shape[-1] + 1) // 2
     if min(height, width) < 4:
-        return images.new_full((len(images), 3, 2), torch.nan)
-    half = images[:, height - 2 :]  # lags in y from -1 up
+        return half.new_full((len(half), 3, 2), torch.nan)
     across = torch.maximum(torch.maximum(half[:, :, :-2], half[:, :, 2:]), half[:, :, 1:-1])
     summit = torch.maximum(torch.maximum(across[:, :-2], across[:, 2:]), across[:, 1:-1])  # NaN beside NaN
-    y = torch.arange(height - 1, dtype=images.dtype, device=images.device)[:, None]
-    x = torch.arange(2 - width, width - 1, dtype=images.dtype, device=images.device)
+    y = torch.arange(height - 1, dtype=half.dtype, device=half.device)[:, None]
+    x = torch.arange(2 - width, width - 1, dtype=half.dtype, device=half.device)
     distance = torch.hypot(y, x)
     value = half[:, 1:-1, 1:-1]
-    peak = (value == summit) & ((y > 0) | (x > 0)) & (distance > 1.5) & (strongest | (value > 0))
-    rank = (-value if strongest else distance / value.where(peak, 1)).where(peak, torch.inf).flatten(1)
+    peak = (value == summit) & (((y > 0) | (x > 0)) & (distance > 1.5))
+    rank = -value if strongest else distance / value
+    rank = rank.masked_fill_(~peak if strongest else ~(peak & (value > 0)), torch.inf).flatten(1)
     rank, place = rank.topk(min(CANDIDATES, rank.shape[1]), largest=False)
     row, column = place // (2 * width - 3), place % (2 * width - 3)
 
     corner = (row * (2 * width - 1) + column)[..., None]
-    offsets = torch.tensor([i * (2 * width - 1) + j for i in range(3) for j in range(3)], device=images.device)
+    offsets = torch.tensor([i * (2 * width - 1) + j for i in range(3) for j in range(3)], device=half.device)
     patch = half.flatten(1).gather(1, (corner + offsets).flatten(1)).reshape(*rank.shape, 3, 3)
     shift, is_peak = quadratic_peak(patch)
     found = torch.stack([column - (width - 2) + shift[..., 0], row + shift[..., 1]], -1)
@@ -218,8 +251,8 @@ def _closed_triple(peaks: Tensor, cost: Tensor) -> Tensor:
     triples = torch.tensor(list(combinations(range(peaks.shape[1]), 3)), device=peaks.device)
     chosen = peaks[:, triples]  # (N, C, 3, 2)
     gap = chosen[:, :, 0] + chosen[:, :, 2] - chosen[:, :, 1]
-    length = chosen.norm(dim=-1).mean(-1)
-    angle = torch.atan2(chosen[..., 1], chosen[..., 0])
+    length = peaks.norm(dim=-1)[:, triples].mean(-1)
+    angle = torch.atan2(peaks[..., 1], peaks[..., 0])[:, triples]
     turn = (angle.roll(-1, -1) - angle) % pi
     closes = (gap.norm(dim=-1) <= CLOSURE * length) & (turn >= LEAST_TURN).all(-1)
     best, index = cost[:, triples].sum(-1).where(closes, torch.inf).min(-1)
@@ -251,3 +284,11 @@ def checked_bin(bin_m: float) -> float:
     if not (isfinite(bin_m) and bin_m > 0):
         raise ValueError(f"bin_m is {bin_m!r}; give the side of a bin in metres, above 0")
     return float(bin_m)
+
+
+def checked_basis(basis_m: Array, like: Tensor) -> Tensor:
+    """(2, 2) lattice vectors, or ValueError unless finite and not parallel."""
+    basis = as_tensor(basis_m, "basis_m", "2, 2", like=like).to(like)
+    if basis.shape != (2, 2) or not basis.isfinite().all() or torch.linalg.det(basis).abs() < 1e-9:
+        raise ValueError(f"basis_m is {basis.tolist()}; give two lattice vectors as rows, in metres")
+    return basis

@@ -6,7 +6,7 @@ lies). Bins are squares. Unvisited bins are NaN, never 0. A linear track has H =
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, isfinite, pi
 
 import torch
 from scipy.fft import next_fast_len
@@ -220,7 +220,7 @@ def autocorrelograms(maps: Array) -> Tensor:
     Raises:
         ValueError: wrong number of dimensions.
     """
-    return in_chunks(_autocorrelograms, as_tensor(maps, "maps", "N, H, W"), copies=48)
+    return in_chunks(_autocorrelograms, as_tensor(maps, "maps", "N, H, W"), copies=32)
 
 
 def _autocorrelograms(maps: Tensor) -> Tensor:
@@ -229,27 +229,38 @@ def _autocorrelograms(maps: Tensor) -> Tensor:
     if (mask == mask[:1]).all():  # one occupancy for all: its sums are shared
         mask = mask[:1]
     rows, columns = (next_fast_len(2 * n - 1, real=True) for n in (height, width))
-    f_values, f_squares, f_mask = (
-        torch.fft.fft(torch.fft.rfft(x, n=columns), n=rows, dim=-2) for x in (values, values.square(), mask)
+
+    def transform(x: Tensor) -> Tensor:
+        return torch.fft.fft(torch.fft.rfft(x, n=columns), n=rows, dim=-2)
+
+    def lags(product: Tensor, first: int) -> Tensor:
+        """Inverse transform at lags in y from ``first``, in x from -(W-1), where the product puts both at 0."""
+        half = torch.fft.ifft(product, dim=-2)[..., : height - first, :]
+        return torch.fft.irfft(half, n=columns)[..., : 2 * width - 1]
+
+    # a phase in the spectrum puts the first lag wanted at 0
+    turn_y, turn_x = (
+        torch.exp(-2j * pi / size * (first * torch.arange(size, device=maps.device) % size).to(maps.dtype))
+        for size, first in ((rows, height - 1), (columns, width - 1))
     )
+    turn_x = turn_x[: columns // 2 + 1]
+    f_values, f_mask = transform(values), transform(mask)
+    f_turned = f_mask.conj() * turn_x * turn_y[:, None]
+    pairs = lags(f_mask * f_turned, 1 - height).round()
+    least = pairs.clamp_min(1)
+    sums = lags(f_values * f_turned, 1 - height).mul_(least.rsqrt())  # of the copy that is moved, over √pairs
+    variances = lags(transform(values.square()) * f_turned, 1 - height).addcmul_(sums, sums, value=-1)
+    covariance = lags(f_values.conj() * turn_x * f_values, 0)
 
-    def lagged(first: Tensor, second: Tensor) -> Tensor:
-        """sum over p of first(p) second(p + lag): lags in y from 0 to H-1, in x from -(W-1) to W-1."""
-        half = torch.fft.ifft(first.conj() * second, dim=-2)[..., :height, :]  # the other half is its mirror image
-        return torch.fft.irfft(half, n=columns).roll(width - 1, -1)[..., : 2 * width - 1]
-
-    pairs = lagged(f_mask, f_mask).round()
-    count = pairs.clamp_min(1)
-    sum_here, sum_there = lagged(f_values, f_mask), lagged(f_mask, f_values)
-    variance_here = lagged(f_squares, f_mask) - sum_here.square() / count
-    variance_there = lagged(f_mask, f_squares) - sum_there.square() / count
-    covariance = lagged(f_values, f_values) - sum_here * sum_there / count
-    least = count * torch.finfo(maps.dtype).eps ** 0.6
-    defined = (pairs >= MIN_SHARED_BINS) & (variance_here > least) & (variance_there > least)
-    scale = (variance_here * variance_there).where(defined, 1).sqrt()
-    half = (covariance / scale).clamp(-1, 1).where(defined, torch.nan)
+    # the copy that stays is the one that moves, at the opposite lag
+    there, here = slice(height - 1, None), slice(None, height)
+    covariance = covariance.addcmul_(sums[:, there], sums[:, here].flip(-2, -1), value=-1)
+    variance, other = variances[:, there], variances[:, here].flip(-2, -1)
+    least = (least * torch.finfo(maps.dtype).eps ** 0.6)[:, there]
+    undefined = (torch.minimum(variance, other) <= least) | (pairs[:, there] < MIN_SHARED_BINS)
+    half = covariance.mul_(other.mul_(variance).rsqrt_()).clamp_(-1, 1).masked_fill_(undefined, torch.nan)
     half[:, 0, : width - 1] = half[:, 0, width:].flip(-1)  # exactly symmetric, rounding included
-    return torch.cat([half.flip(-2, -1), half[:, 1:]], -2)
+    return torch.cat([half[:, 1:].flip(-2, -1), half], -2)
 
 
 def _checked_extent(extent_m: Extent) -> tuple[tuple[float, float], ...]:

@@ -12,7 +12,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from entorhinal.analysis.lattices import Lattices, orientation_difference
+from entorhinal.analysis.lattices import Lattices, common_basis, orientation_difference
 from entorhinal.analysis.tensors import Array, as_tensor, chunk_size
 
 LEAST_UNITS = 5
@@ -349,7 +349,9 @@ def _described(lattices: Lattices, labels: Tensor, count: int, p_value: float, d
         mean = torch.atan2(turned.sin().sum(), turned.cos().sum()) / 6 % (pi / 3)
         spacing.append(values.quantile(0.5))
         orientation.append(mean.where(mean != pi / 3, 0))
-        basis.append(_common_basis(own.basis_m, spacing[-1], orientation[-1]))
+        axes = orientation[-1] + values.new_tensor([0, pi / 3])
+        regular = spacing[-1] * torch.stack([axes.cos(), axes.sin()], -1)
+        basis.append(common_basis(own.basis_m, regular))
         chosen = torch.randint(len(values), (draws, len(values)), generator=generator).to(values.device)
         samples.append(values[chosen].quantile(0.5, dim=1))
     if not count:
@@ -368,14 +370,3 @@ def _described(lattices: Lattices, labels: Tensor, count: int, p_value: float, d
         p_value=p_value,
         discrete=count > 1,
     )
-
-
-def _common_basis(basis_m: Tensor, spacing_m: Tensor, orientation_rad: Tensor) -> Tensor:
-    """Median of bases (N, 2, 2), each first turned by the multiple of 60 degrees that brings it nearest to the mean."""
-    angle = orientation_rad + basis_m.new_tensor([0, pi / 3])
-    regular = spacing_m * torch.stack([angle.cos(), angle.sin()], -1)
-    one, two = basis_m.unbind(1)
-    around = torch.stack([one, two, two - one, -one, -two, one - two], 1)  # (N, 6, 2), counter-clockwise
-    pairs = torch.stack([around, around.roll(-1, 1)], 2)  # (N, 6, 2, 2)
-    best = (pairs - regular).square().sum((-2, -1)).argmin(1)
-    return pairs[torch.arange(len(pairs), device=pairs.device), best].quantile(0.5, dim=0)

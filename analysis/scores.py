@@ -28,24 +28,28 @@ def sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     NaN pixels lend no weight; a sample with less than half of its weight is NaN, as are samples outside.
     """
     height, width = images.shape[-2:]
-    flat = images.flatten(1)
-    x, y = x.expand(len(images), -1), y.expand(len(images), -1)
+    flat, x, y = images.flatten(1), torch.atleast_2d(x), torch.atleast_2d(y)
     left, low = x.floor().clamp(0, width - 2 if width > 1 else 0), y.floor().clamp(0, height - 2 if height > 1 else 0)
     across, up = x - left, y - low
     inside = (across >= 0) & (across <= 1) & (up >= 0) & (up <= 1)
-    corner = (left + low * width).long()
-    total = weight = torch.zeros((), dtype=images.dtype, device=images.device)
-    for step, share in (
-        (0, (1 - across) * (1 - up)),
-        (1, across * (1 - up)),
-        (width, (1 - across) * up),
-        (width + 1, across * up),
-    ):
-        pixel = flat.gather(1, (corner + step).clamp_max(flat.shape[1] - 1))
-        here = pixel.isfinite()
-        total = total + share * pixel.where(here, 0)
-        weight = weight + share * here
-    return (total / weight).where(inside & (weight >= 0.5), torch.nan)
+    corner = torch.stack([left + low * width + step for step in (0, 1, width, width + 1)])
+    corner = corner.long().clamp_max(flat.shape[1] - 1)  # (4, 1 or N, P)
+    share = torch.stack([(1 - across) * (1 - up), across * (1 - up), (1 - across) * up, across * up])
+
+    def pixel(i: int) -> Tensor:
+        return flat[:, corner[i, 0]] if len(x) == 1 else flat.gather(1, corner[i])
+
+    total = pixel(0).mul_(share[0])
+    for i in range(1, 4):
+        total.addcmul_(pixel(i), share[i])
+    unit, place = total.isfinite().logical_not_().nonzero(as_tuple=True)  # those few again, without the NaN pixels
+    row = unit if len(x) > 1 else torch.zeros_like(unit)
+    pixels, shares = flat[unit, corner[:, row, place]], share[:, row, place]
+    here = pixels.isfinite()
+    weight = (shares * here).sum(0)
+    again = (shares * pixels.where(here, 0)).sum(0) / weight
+    total[unit, place] = again.where(weight >= 0.5, torch.nan)
+    return total.where(inside, torch.nan)
 
 
 def polar(correlograms: Tensor, shape: Tensor | None = None) -> Tensor:
@@ -87,7 +91,8 @@ def turned_correlations(rings: Tensor, inner: Tensor, degrees: tuple[int, ...]) 
         where the ring lacks half of its sample pairs or does not vary.
     """
     present = rings.isfinite()
-    mask, values = present.to(rings.dtype), rings.where(present, 0)
+    complete = bool(present.all())  # as nearly always: then all sums but one are the same at every angle
+    mask, values = present.to(rings.dtype), rings if complete else rings.where(present, 0)
     squares = values.square()
     radius = torch.arange(1, rings.shape[1] + 1, dtype=rings.dtype, device=rings.device)
     before = (inner - 1).clamp_min(0)[:, None]
@@ -98,15 +103,22 @@ def turned_correlations(rings: Tensor, inner: Tensor, degrees: tuple[int, ...]) 
         return sums[:, 1:] - sums.gather(1, before)
 
     area = within(torch.full_like(radius, rings.shape[2]))
+    weight = area
+    sum_1 = sum_2 = within(values.sum(-1))
+    squares_1 = squares_2 = within(squares.sum(-1))
     found = []
     for angle in degrees:
-        turned_mask, turned, turned_squares = (t.roll(angle // ANGLE_STEP_DEG, -1) for t in (mask, values, squares))
-        weight = within(torch.linalg.vecdot(mask, turned_mask))
+        turn = angle // ANGLE_STEP_DEG
+        if not complete:
+            turned_mask = mask.roll(turn, -1)
+            weight = within(torch.linalg.vecdot(mask, turned_mask))
+            sum_1, sum_2 = (within(torch.linalg.vecdot(values, m)) for m in (turned_mask, mask.roll(-turn, -1)))
+            squares_1, squares_2 = (
+                within(torch.linalg.vecdot(squares, m)) for m in (turned_mask, mask.roll(-turn, -1))
+            )
         count = weight.clamp_min(1)
-        sum_1, sum_2 = within(torch.linalg.vecdot(values, turned_mask)), within(torch.linalg.vecdot(mask, turned))
-        variance_1 = within(torch.linalg.vecdot(squares, turned_mask)) - sum_1.square() / count
-        variance_2 = within(torch.linalg.vecdot(mask, turned_squares)) - sum_2.square() / count
-        covariance = within(torch.linalg.vecdot(values, turned)) - sum_1 * sum_2 / count
+        variance_1, variance_2 = squares_1 - sum_1.square() / count, squares_2 - sum_2.square() / count
+        covariance = within(torch.linalg.vecdot(values, values.roll(turn, -1))) - sum_1 * sum_2 / count
         least = count * torch.finfo(rings.dtype).eps ** 0.6
         defined = (area > 0) & (weight >= 0.5 * area) & (variance_1 > least) & (variance_2 > least)
         scale = (variance_1 * variance_2).where(defined, 1).sqrt()
@@ -223,7 +235,7 @@ def best_rings(maps: Array, variant: str = "sargolini", *, ellipse_corrected: bo
     def measure(chunk: Tensor) -> Tensor:
         return score_correlograms(autocorrelograms(chunk), variant, ellipse_corrected)
 
-    return in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=48)
+    return in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=32)
 
 
 def scores_and_lattices(maps: Array, bin_m: float, variant: str = "sargolini") -> tuple[Tensor, Lattices]:
@@ -249,5 +261,5 @@ def scores_and_lattices(maps: Array, bin_m: float, variant: str = "sargolini") -
             [score_correlograms(correlograms, variant)[:, :1], correlogram_peaks(correlograms).flatten(1)], 1
         )
 
-    found = in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=48)
+    found = in_chunks(measure, as_tensor(maps, "maps", "N, H, W"), copies=32)
     return found[:, 0], lattices_from_peaks(found[:, 1:].unflatten(1, (3, 2)) * checked_bin(bin_m))

@@ -29,10 +29,13 @@ from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.synthetic import NULLS, bin_centres_m, breaking_maps, grids
 from entorhinal.benchmarks.validation import markdown, write_section
 
-__all__ = ["Scores", "comparison", "public_scores", "ranked_maps"]
+__all__ = ["UNAVAILABLE", "Scores", "comparison", "milliseconds", "our_scores", "public_scores", "ranked_maps"]
 
 REQUIREMENTS = ("numpy<2.4", "spatial-maps", "opexebo")
 PACKAGES = ("spatial-maps", "opexebo")
+
+UNAVAILABLE = (RuntimeError, OSError, subprocess.SubprocessError)
+"""What `public_scores` raises where there is no environment to be had."""
 
 NOT_GRIDS = ("low-pass noise", "noise of a grid's spectrum", "waves of one length", "moved fields", "several fields")
 
@@ -114,6 +117,11 @@ def our_scores(maps: Tensor) -> Scores:
     return Scores("entorhinal", "", scores[: len(maps)].numpy(), ("",) * len(maps), np.array(seconds))
 
 
+def milliseconds(one: Scores) -> float:
+    """Of a core for each map: the median."""
+    return 1e3 * statistics.median(one.seconds)
+
+
 def ranked_maps() -> tuple[list[str], Tensor]:
     """Forty maps of a 2 m box from hexagonal to not at all, smoothed by a bin, with their kinds."""
     generator = torch.Generator().manual_seed(derive(0, "public scorers"))
@@ -162,8 +170,7 @@ def _report(kinds: list[str], ranked: list[Scores], broken: list[Scores]) -> str
     """The section of the documentation, in Markdown."""
     ours, lines = ranked[0], []
     for one in ranked:
-        milliseconds = f"{1e3 * statistics.median(one.seconds):.3g}"
-        row = (f"{one.name} {one.version}".strip(), milliseconds)
+        row = (f"{one.name} {one.version}".strip(), f"{milliseconds(one):.3g}")
         if one is ours:
             lines.append((*row, "", "", ""))
         else:
@@ -204,7 +211,7 @@ def main() -> None:
         try:
             ranked = [our_scores(maps), *public_scores(maps, folder)]
             broken = [our_scores(hard), *public_scores(hard, folder)]
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        except UNAVAILABLE as error:
             console.print(f"[red]public scorers:[/] {error}", highlight=False)
             sys.exit(1)
     text = _report(kinds, ranked, broken)

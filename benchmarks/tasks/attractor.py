@@ -46,7 +46,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from entorhinal.analysis import RateMapAccumulator, RateMaps, scores_and_lattices
 from entorhinal.analysis.attractors import manifold_distance, pair_stability, relaxation, rest_drift
-from entorhinal.analysis.integration import CellMaps, aligned_basis, fold_maps, follow_phase, lattice_groups
+from entorhinal.analysis.integration import CellMaps, fold_maps, follow_phase, lattice_groups
+from entorhinal.analysis.lattices import common_basis
 from entorhinal.benchmarks.rollout import count_units, rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
@@ -221,7 +222,7 @@ def _add_pairs(result: Result, groups: list[tuple[Tensor, CellMaps]], other: Rat
         usable = (scores[chosen] > 0) & found.spacing_m[chosen].isfinite()
         if int(usable.sum()) < 3:
             continue
-        basis_m = aligned_basis(found.basis_m[chosen][usable], cell.basis_m).median(0).values
+        basis_m = common_basis(found.basis_m[chosen][usable], cell.basis_m, middle="lower")
         there = fold_maps(replace(other, values=other.values[chosen]), basis_m)
         generator = torch.Generator(other.values.device).manual_seed(derive(seed, "attractor", "pairs"))
         found_pairs = pair_stability(cell.phase, there.phase, generator=generator)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from entorhinal.analysis import rate_maps, scores_and_lattices
 from entorhinal.analysis.integration import (
-    aligned_basis,
     fold_maps,
     follow_phase,
     integration_error,
@@ -18,6 +17,7 @@ from entorhinal.analysis.integration import (
     shortest,
     variance_growth,
 )
+from entorhinal.analysis.lattices import aligned_basis, common_basis
 
 EXTENT = ((-0.5, 0.5), (-0.5, 0.5))
 DT_S = 0.02
@@ -230,6 +230,21 @@ def test_lattices_are_named_alike() -> None:
     found = aligned_basis(torch.stack((turned, reference)), reference)
     torch.testing.assert_close(found[1], reference)
     torch.testing.assert_close(found[0], basis(0.42, -0.02))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), turn=st.floats(0, math.pi / 3), count=st.integers(2, 9))
+def test_a_common_basis_is_the_median_whatever_the_names_of_the_axes(seed, turn, count) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    known = basis(0.4, turn)
+    own = known + 0.01 * torch.randn(count, 2, 2, generator=generator, dtype=torch.float64)
+    one, two = own.unbind(1)
+    around = torch.stack([one, two, two - one, -one, -two, one - two], 1)
+    name = torch.randint(6, (count,), generator=generator)
+    units = torch.arange(count)
+    renamed = torch.stack([around[units, name], around[units, (name + 1) % 6]], 1)
+    torch.testing.assert_close(common_basis(renamed, known), own.quantile(0.5, dim=0))
+    torch.testing.assert_close(common_basis(renamed, known, middle="lower"), own.median(0).values)
 
 
 def test_bad_input_is_named(module) -> None:
