@@ -286,7 +286,7 @@ def gaussian_information(jacobian: Array, noise_sd: float | Array) -> Tensor:
         ValueError: noise not above 0.
     """
     slopes = as_tensor(jacobian, "jacobian", "..., N, D")
-    noise = torch.as_tensor(noise_sd).to(slopes)
+    noise = torch.as_tensor(noise_sd, dtype=slopes.dtype, device=slopes.device)
     if not bool((noise > 0).all()):
         raise ValueError(f"noise_sd is {noise_sd!r}; give a standard deviation above 0: without noise, no bound")
     scaled = slopes / noise.expand(slopes.shape[-2])[:, None]

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(
     1
 )  # tests are many small operations, and threads that wait for each other on a busy machine crawl
+
+
+settings.register_profile("same examples every time", derandomize=True)
+settings.load_profile("same examples every time")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

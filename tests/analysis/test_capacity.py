@@ -212,7 +212,7 @@ def test_information_of_a_sheet_of_gaussian_fields() -> None:
     eye = torch.eye(2, dtype=torch.float64).expand(10, -1, -1)
     gaussian = math.pi * peak**2 / (2 * step**2 * 0.3**2)
     torch.testing.assert_close(gaussian_information(jacobian, 0.3), gaussian * eye, rtol=1e-3, atol=1e-3 * gaussian)
-    each = torch.full((len(centre),), 0.3)
+    each = torch.full((len(centre),), 0.3, dtype=torch.float64)
     torch.testing.assert_close(
         gaussian_information(jacobian, each), gaussian_information(jacobian, 0.3), rtol=1e-6, atol=0
     )
