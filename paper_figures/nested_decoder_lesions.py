@@ -1,0 +1,259 @@
+"""What does each module do for a nested readout?  Stemmler, Mathis & Herz 2015: lesions, and the safest ratio."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from torch import Tensor
+
+from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, spike_counts
+from entorhinal.families.world import Arena, Trajectories
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+
+__all__ = ["FIGURE", "claims", "compute", "draw"]
+
+SAMPLES = 20_000
+SPIKES_PER_MODULE = 16.0
+LESION_REACH = 1 / 6  # places lie within this share of the largest period around the origin
+REFINEMENT = 10.0  # largest over smallest period, for every ratio
+MODULES = tuple(range(3, 13))  # ratios 3.16 to 1.23
+SPIKES = (48.0, 72.0, 96.0)  # of all modules together
+RATIO_REACH = 1 / 20
+PAPER_RATIO = 1.5
+CITATION = "Stemmler, Mathis & Herz 2015"
+COLOURS = {"intact": "black", "largest": "#E69F00", "middle": "#D55E00", "smallest": "#0072B2"}
+
+FIGURE = Figure(
+    id="nested_decoder_lesions",
+    title="Silencing the modules of a nested readout",
+    caption=(
+        "Five modules, periods 1.52 to 0.30 m, ratio 3/2, Poisson spikes, 16 a module; population vectors read from "
+        "coarse to fine at 20,000 places within a sixth of the largest period around the origin. (a) Share of places "
+        "decoded with more than a given error, with all modules and with one silenced. Dotted: half the smallest "
+        "period; beyond it an error is called large. (b) Share of large errors and (c) median error, by the module "
+        "silenced. Dashed: all modules intact. (d) Share of large errors against the ratio of periods, for codes with "
+        "a tenfold range of periods and 48, 72 or 96 spikes in all, shared equally by the modules. Dashed: 3/2. "
+        "Dotted: what Gaussian noise in one dimension predicts."
+    ),
+    models=("coding_theory/nested_decoder-v1",),
+)
+
+
+def read(
+    model: NestedDecoder, spikes_per_module: float, reach: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Places (S, 2) in a disc of ``reach`` largest periods, and the spike counts (S, N) fired there."""
+    radius_m = reach * max(model.period_m) * torch.rand(SAMPLES, dtype=torch.float64, generator=generator).sqrt()
+    angle = 2 * math.pi * torch.rand(SAMPLES, dtype=torch.float64, generator=generator)
+    place_m = radius_m[:, None] * torch.stack((angle.cos(), angle.sin()), -1)
+    still = Trajectories.from_displacements(
+        place_m, torch.zeros_like(place_m)[:, None], 1.0, Arena.square(10.0, walls=False)
+    )
+    rates = model.represent(still).rates[:, 0]
+    return place_m, spike_counts(rates, spikes_per_module, generator, len(model.period_m))
+
+
+def errors_m(model: NestedDecoder, place_m: Tensor, counts: Tensor, silenced: int | None = None) -> Tensor:
+    """Distance (S,) between decoded and true places; infinite where nothing is heard."""
+    if silenced is not None:
+        counts = counts.unflatten(-1, (len(model.period_m), -1)).clone()
+        counts[:, silenced] = 0
+        counts = counts.flatten(-2)
+    return (model.position_m(model.phases(counts)) - place_m).norm(dim=-1).nan_to_num(nan=math.inf)
+
+
+def _row(panel: str, model: NestedDecoder, error_m: Tensor, **more: object) -> dict[str, object]:
+    large = error_m > min(model.period_m) / 2
+    return {
+        "panel": panel,
+        "modules": len(model.period_m),
+        "ratio": model.config.ratio,
+        **more,
+        "large_share": float(large.double().mean()),
+        "median_m": float(error_m.median()),
+        "local_median_m": float(error_m[~large].median()),
+    }
+
+
+def compute(progress: Progress) -> Data:
+    """Errors with each module silenced in turn, and for each number of modules at equal spikes."""
+    generator = torch.Generator().manual_seed(0)
+    model = NestedDecoder.make()
+    order = sorted(range(len(model.period_m)), key=lambda module: -model.period_m[module])
+    names = ["largest", *(f"middle {i}" for i in range(1, len(order) - 1)), "smallest"]
+    total = 1 + len(MODULES)
+    place_m, counts = read(model, SPIKES_PER_MODULE, LESION_REACH, generator)
+    rows, curves = [], {}
+    for name, module in [("intact", None), *zip(names, order, strict=True)]:
+        error_m = errors_m(model, place_m, counts, module)
+        period_m = math.nan if module is None else model.period_m[module]
+        rows.append(
+            _row(
+                "lesion", model, error_m, silenced=name, silenced_period_m=period_m, spikes=float(counts.sum(-1).mean())
+            )
+        )
+        curves[name] = error_m.sort().values.numpy()
+    progress(1, total)
+    for done, modules in enumerate(MODULES, 2):
+        ratio = REFINEMENT ** (1 / (modules - 1))
+        model = NestedDecoder.make(ratio=ratio, modules=modules, phases_per_axis=6)
+        for spikes in SPIKES:
+            error_m = errors_m(model, *read(model, spikes / modules, RATIO_REACH, generator))
+            rows.append(_row("ratio", model, error_m, silenced="intact", silenced_period_m=math.nan, spikes=spikes))
+        progress(done, total)
+    return Data(pd.DataFrame(rows), curves)
+
+
+def _silenced(data: Data, name: str) -> pd.DataFrame:
+    table = data.table
+    found = table[(table["panel"] == "lesion") & table["silenced"].str.startswith(name)]
+    if found.empty:
+        raise LookupError(f"no rows with {name!r} silenced")
+    return found
+
+
+def _safest_ratio(data: Data) -> float:
+    """The ratio with the least share of large errors, mean over the numbers of spikes."""
+    rows = data.table[data.table["panel"] == "ratio"]
+    if rows.empty:
+        raise LookupError("no rows of ratios")
+    return float(str(rows.groupby("ratio")["large_share"].mean().idxmin()))
+
+
+def _middle_over_intact(data: Data) -> float:
+    """Large errors with a middle module silenced over those intact (one in all samples at least); the least of them."""
+    intact = max(float(_silenced(data, "intact")["large_share"].iloc[0]), 1 / SAMPLES)
+    return float(_silenced(data, "middle")["large_share"].min()) / intact
+
+
+def _smallest_minus_intact(data: Data) -> float:
+    shares = [float(_silenced(data, name)["large_share"].iloc[0]) for name in ("smallest", "intact")]
+    return shares[0] - shares[1]
+
+
+def _precision_lost(data: Data) -> float:
+    medians = [float(_silenced(data, name)["median_m"].iloc[0]) for name in ("smallest", "intact")]
+    return medians[0] / medians[1]
+
+
+def _exchanged(one: str, other: str) -> Callable[[Data], Data]:
+    """A control: two lesions under each other's name."""
+
+    def control(data: Data) -> Data:
+        names = data.table["silenced"].replace({one: other, other: one})
+        return replace(data, table=data.table.assign(silenced=names.where(data.table["panel"] == "lesion", "intact")))
+
+    return control
+
+
+def _precision_for_risk(data: Data) -> Data:
+    """A control: errors within a field in place of the risk of leaving it. It alone asks for few modules far apart."""
+    return replace(data, table=data.table.assign(large_share=data.table["local_median_m"]))
+
+
+claims = (
+    Claim(
+        id="nested_safest_ratio",
+        statement="Large errors are rarest at a ratio of periods of about 3/2, for periods over a tenfold range and a "
+        "fixed number of spikes shared by all modules",
+        paper="around 3/2",
+        citation=CITATION,
+        statistic=_safest_ratio,
+        control=_precision_for_risk,
+        **within(PAPER_RATIO),
+    ),
+    Claim(
+        id="nested_middle_module",
+        statement="Silencing any middle module makes large errors frequent: their share over the intact share, least "
+        "over middle modules (≥ 5)",
+        paper="large-scale errors",
+        citation=CITATION,
+        statistic=_middle_over_intact,
+        control=_exchanged("middle 2", "smallest"),
+        low=5.0,
+    ),
+    Claim(
+        id="nested_smallest_module_safe",
+        statement="Silencing the smallest module adds no large errors: their share minus the intact share (≤ 0.002)",
+        paper="only spatial precision is affected",
+        citation=CITATION,
+        statistic=_smallest_minus_intact,
+        control=_exchanged("middle 2", "smallest"),
+        high=0.002,
+    ),
+    Claim(
+        id="nested_smallest_module_precision",
+        statement="Silencing the smallest module loses precision: the median error grows by the ratio of periods, 1.5",
+        paper="spatial precision is affected (the factor is ours: the next period over the smallest)",
+        citation=CITATION,
+        statistic=_precision_lost,
+        control=_exchanged("largest", "smallest"),
+        **within(PAPER_RATIO),
+    ),
+)
+
+
+def draw(data: Data) -> Canvas:
+    """Four panels, 180 mm wide: error distributions, large errors, median error, ratio."""
+    canvas = Canvas(figsize=(180 / 25.4, 62 / 25.4), layout="constrained")
+    tails, large, median, ratios = canvas.subplots(1, 4, width_ratios=(1.35, 0.9, 0.9, 1.25))
+    _draw_tails(tails, data)
+    _draw_lesions(large, data, "large_share", 100, "Large errors (%)")
+    _draw_lesions(median, data, "median_m", 100, "Median error (cm)")
+    _draw_ratios(ratios, data)
+    for letter, axes in zip("abcd", (tails, large, median, ratios), strict=True):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    canvas.draw_without_rendering()  # fixes text sizes while the style holds
+    return canvas
+
+
+def _draw_tails(axes: Axes, data: Data) -> None:
+    for name, error_m in data.arrays.items():
+        kind = name.split()[0]
+        share = 100 * (1 - np.arange(len(error_m)) / len(error_m))
+        label = {"intact": "all intact", "middle": "a middle one silenced"}.get(kind, f"{kind} silenced")
+        axes.plot(
+            error_m,
+            share,
+            color=COLOURS[kind],
+            lw=1.2,
+            label="_" if name.startswith("middle ") and not name.endswith(" 1") else label,
+        )
+    smallest_m = float(_silenced(data, "smallest")["silenced_period_m"].iloc[0])
+    axes.axvline(smallest_m / 2, color="#666666", lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlim=(3e-3, 2), ylim=(0.01, 130))
+    axes.set(xlabel="Error (m)", ylabel="Places with more error (%)")
+    axes.legend(loc="lower left", borderaxespad=0.2)
+
+
+def _draw_lesions(axes: Axes, data: Data, column: str, scale: float, label: str) -> None:
+    rows = data.table[(data.table["panel"] == "lesion") & (data.table["silenced"] != "intact")]
+    where = np.arange(len(rows))
+    values = scale * rows[column].to_numpy(float)
+    colours = [COLOURS[name.split()[0]] for name in rows["silenced"]]
+    axes.vlines(where, 0, values, color=colours, lw=1.5)
+    axes.scatter(where, values, s=22, color=colours, zorder=3, clip_on=False)
+    axes.axhline(scale * float(_silenced(data, "intact")[column].iloc[0]), color="black", lw=0.9, ls="--")
+    axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]], rotation=45)
+    axes.set(xlim=(-0.6, len(rows) - 0.4), ylim=(0, None), xlabel="Period silenced (m)", ylabel=label)
+
+
+def _draw_ratios(axes: Axes, data: Data) -> None:
+    rows = data.table[data.table["panel"] == "ratio"]
+    greens = ("#99D8C9", "#41AE76", "#006D2C")
+    for colour, (spikes, curve) in zip(greens, rows.groupby("spikes"), strict=False):
+        shown = curve[curve["large_share"] > 0]
+        axes.plot(
+            shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, label=f"{spikes:.0f} spikes"
+        )
+    axes.axvline(PAPER_RATIO, color="black", lw=0.8, ls="--")
+    axes.axvline(expected_best_ratio(REFINEMENT), color="#666666", lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlabel="Ratio of periods", ylabel="Large errors (%)")
+    axes.set_xticks([1.25, 1.5, 2, 3], ["1.25", "1.5", "2", "3"])
+    axes.minorticks_off()
+    axes.legend(loc="lower right", borderaxespad=0.2)
