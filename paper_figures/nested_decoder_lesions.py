@@ -17,13 +17,14 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, withi
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
-SAMPLES = 50_000
+PLACES, TRIALS = 500, 40
+FIELDS = {"narrow": (3.0, 6), "broad": (1.0, 4)}  # sharpness and phases per axis; narrow ones are the model's
 LARGE_SHARE = 1 / 500  # of places misread by the intact code with a ratio near 3/2: sets the number of spikes
 LESION_REACH = 1 / 6  # places lie within this share of the largest period around the origin
 REFINEMENT = 10.0  # largest over smallest period, for every ratio
 MODULES = tuple(range(3, 13))  # ratios 3.16 to 1.23
 NEAR_PAPER = 7  # modules with a ratio of 1.47
-SPIKE_SHARES = (1 / 4, 1 / 2, 1.0)  # of the spikes so set, in all modules together; the last is judged
+SPIKE_SHARES = (1 / 2, 1.0)  # of the spikes so set, in all modules together; the last is judged
 RATIO_REACH = 1 / 20
 PAPER_RATIO = 1.5
 CITATION = "Stemmler, Mathis & Herz 2015"
@@ -33,14 +34,16 @@ FIGURE = Figure(
     id="nested_decoder_lesions",
     title="Silencing the modules of a nested readout",
     caption=(
+        "Population vectors of nested modules, read from coarse to fine; Poisson spikes at 500 places, 40 times each. "
         "(a) Share of places decoded with more than a given error, with all modules and with one silenced. Five "
-        "modules, periods 1.52 to 0.30 m, ratio 3/2, population vectors read from coarse to fine; Poisson spikes, so "
-        "many that the intact code misreads one place in 500; 50,000 places within a sixth of the largest period "
-        "around the origin. Dotted: half the smallest period; beyond it an error is called large. (b) Share of large "
-        "errors and (c) median error, by the module silenced. Dashed: all modules intact. (d) Share of large errors "
-        "against the ratio of periods, for codes with a tenfold range of periods and a fixed number of spikes, shared "
-        "equally by the modules: so many that the code of ratio 1.47 misreads one place in 500 (darkest), and a half "
-        "and a quarter of them. Dashed: 3/2. Dotted: what Gaussian noise in one dimension predicts."
+        "modules, periods 1.52 to 0.30 m, ratio 3/2; so many spikes that the intact code misreads one place in 500; "
+        "places within a sixth of the largest period around the origin. Dotted: half the smallest period; beyond it "
+        "an error is called large. (b) Share of large errors and (c) median error, by the module silenced. Full: "
+        "narrow fields, the model's. Open: broad fields, which fire at a fifth of their peak between fields. Lines: "
+        "all modules intact, narrow (dashed) and broad (dotted). (d) Share of large errors against the ratio of "
+        "periods, for codes with a tenfold range of periods and a fixed number of spikes, shared equally by the "
+        "modules. Full: so many that the code of ratio 1.47 misreads one place in 500; open: half of them. Dashed: "
+        "3/2. Dotted: what Gaussian noise in one dimension predicts."
     ),
     models=("coding_theory/nested_decoder-v1",),
 )
@@ -50,20 +53,20 @@ def read(
     model: NestedDecoder, spikes_per_module: float, reach: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Places (S, 2) in a disc of ``reach`` largest periods, and the spike counts (S, N) fired there."""
-    radius_m = reach * max(model.period_m) * torch.rand(SAMPLES, dtype=torch.float64, generator=generator).sqrt()
-    angle = 2 * math.pi * torch.rand(SAMPLES, dtype=torch.float64, generator=generator)
+    radius_m = reach * max(model.period_m) * torch.rand(PLACES, dtype=torch.float64, generator=generator).sqrt()
+    angle = 2 * math.pi * torch.rand(PLACES, dtype=torch.float64, generator=generator)
     place_m = radius_m[:, None] * torch.stack((angle.cos(), angle.sin()), -1)
     still = Trajectories.from_displacements(
         place_m, torch.zeros_like(place_m)[:, None], 1.0, Arena.square(10.0, walls=False)
     )
-    rates = model.represent(still).rates[:, 0]
-    return place_m, spike_counts(rates, spikes_per_module, generator, len(model.period_m))
+    rates = model.represent(still).rates[:, 0].repeat(TRIALS, 1)
+    return place_m.repeat(TRIALS, 1), spike_counts(rates, spikes_per_module, generator, len(model.period_m))
 
 
 def working_spikes(model: NestedDecoder, reach: float) -> float:
     """Spikes a module at which the intact code makes large errors at `LARGE_SHARE` of places, by bisection."""
     low, high = math.log(4), math.log(1024)
-    for _ in range(10):
+    for _ in range(8):
         middle = (low + high) / 2
         error_m = errors_m(model, *read(model, math.exp(middle), reach, torch.Generator().manual_seed(1)))
         if float((error_m > min(model.period_m) / 2).double().mean()) > LARGE_SHARE:
@@ -71,11 +74,6 @@ def working_spikes(model: NestedDecoder, reach: float) -> float:
         else:
             high = middle
     return math.exp((low + high) / 2)
-
-
-def _code(modules: int) -> NestedDecoder:
-    """Few units, as many spikes: where fields overlap so much, only the number of spikes matters."""
-    return NestedDecoder.make(ratio=REFINEMENT ** (1 / (modules - 1)), modules=modules, phases_per_axis=4)
 
 
 def errors_m(model: NestedDecoder, place_m: Tensor, counts: Tensor, silenced: int | None = None) -> Tensor:
@@ -87,13 +85,12 @@ def errors_m(model: NestedDecoder, place_m: Tensor, counts: Tensor, silenced: in
     return (model.position_m(model.phases(counts)) - place_m).norm(dim=-1).nan_to_num(nan=math.inf)
 
 
-def _row(panel: str, model: NestedDecoder, error_m: Tensor, **more: object) -> dict[str, object]:
+def _row(model: NestedDecoder, error_m: Tensor, **more: object) -> dict[str, object]:
     large = error_m > min(model.period_m) / 2
     return {
-        "panel": panel,
+        **more,
         "modules": len(model.period_m),
         "ratio": model.config.ratio,
-        **more,
         "large_share": float(large.double().mean()),
         "median_m": float(error_m.median()),
         "local_median_m": float(error_m[~large].median()),
@@ -101,54 +98,84 @@ def _row(panel: str, model: NestedDecoder, error_m: Tensor, **more: object) -> d
 
 
 def compute(progress: Progress) -> Data:
-    """Errors with each module silenced in turn, and for each number of modules at equal spikes."""
-    generator = torch.Generator().manual_seed(0)
-    model = NestedDecoder.make(phases_per_axis=4)
+    """For each field shape: errors with each module silenced in turn, and of every ratio at equal spikes."""
+    rows: list[dict[str, object]] = []
+    curves: dict[str, np.ndarray] = {}
+    total = 2 * len(FIELDS)
+    for done, fields in enumerate(FIELDS):
+        more, arrays = _lesions(fields)
+        rows += more
+        curves |= arrays
+        progress(2 * done + 1, total)
+        rows += _ratios(fields)
+        progress(2 * done + 2, total)
+    return Data(pd.DataFrame(rows), curves)
+
+
+def _make(fields: str, **config: float) -> NestedDecoder:
+    sharpness, phases_per_axis = FIELDS[fields]
+    return NestedDecoder.make(sharpness=sharpness, phases_per_axis=phases_per_axis, **config)
+
+
+def _lesions(fields: str) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    model = _make(fields)
     order = sorted(range(len(model.period_m)), key=lambda module: -model.period_m[module])
     names = ["largest", *(f"middle {i}" for i in range(1, len(order) - 1)), "smallest"]
-    total = 2 + len(MODULES)
     spikes = working_spikes(model, LESION_REACH)
-    place_m, counts = read(model, spikes, LESION_REACH, generator)
+    place_m, counts = read(model, spikes, LESION_REACH, torch.Generator().manual_seed(0))
     rows, curves = [], {}
     for name, module in [("intact", None), *zip(names, order, strict=True)]:
         error_m = errors_m(model, place_m, counts, module)
         period_m = math.nan if module is None else model.period_m[module]
         more = {"silenced": name, "silenced_period_m": period_m, "spikes": spikes * len(order), "spike_share": 1.0}
-        rows.append(_row("lesion", model, error_m, **more))
-        curves[name] = error_m.sort().values.numpy()
-    progress(1, total)
-    enough = NEAR_PAPER * working_spikes(_code(NEAR_PAPER), RATIO_REACH)
-    progress(2, total)
-    for done, modules in enumerate(MODULES, 3):
-        model = _code(modules)
+        rows.append(_row(model, error_m, panel="lesion", fields=fields, **more))
+        curves[f"{fields}, {name}"] = error_m.sort().values.numpy()
+    return rows, curves
+
+
+def _ratios(fields: str) -> list[dict[str, object]]:
+    generator = torch.Generator().manual_seed(0)
+    codes = {n: _make(fields, ratio=REFINEMENT ** (1 / (n - 1)), modules=n) for n in MODULES}
+    enough = NEAR_PAPER * working_spikes(codes[NEAR_PAPER], RATIO_REACH)
+    rows = []
+    for modules, model in codes.items():
         for share in SPIKE_SHARES:
             error_m = errors_m(model, *read(model, share * enough / modules, RATIO_REACH, generator))
             more = {"silenced": "intact", "silenced_period_m": math.nan, "spikes": share * enough, "spike_share": share}
-            rows.append(_row("ratio", model, error_m, **more))
-        progress(done, total)
-    return Data(pd.DataFrame(rows), curves)
+            rows.append(_row(model, error_m, panel="ratio", fields=fields, **more))
+    return rows
 
 
-def _silenced(data: Data, name: str) -> pd.DataFrame:
+def _silenced(data: Data, name: str, fields: str = "narrow") -> pd.DataFrame:
     table = data.table
-    found = table[(table["panel"] == "lesion") & table["silenced"].str.startswith(name)]
+    table = table[(table["panel"] == "lesion") & (table["fields"] == fields)]
+    found = table[table["silenced"].str.startswith(name)]
     if found.empty:
         raise LookupError(f"no rows with {name!r} silenced")
     return found
 
 
-def _safest_ratio(data: Data) -> float:
-    """The ratio with the least share of large errors, at the number of spikes that is judged."""
-    rows = data.table[(data.table["panel"] == "ratio") & (data.table["spike_share"] == SPIKE_SHARES[-1])]
-    if rows.empty:
+def _ratio_rows(data: Data, fields: str, spike_share: float) -> pd.DataFrame:
+    table = data.table
+    found = table[(table["panel"] == "ratio") & (table["fields"] == fields) & (table["spike_share"] == spike_share)]
+    if found.empty:
         raise LookupError("no rows of ratios")
-    return float(rows.sort_values("large_share")["ratio"].iloc[0])
+    return found
 
 
-def _middle_over_intact(data: Data) -> float:
+def _safest_ratio(fields: str) -> Callable[[Data], float]:
+    """The ratio with the least share of large errors, at the number of spikes that is judged."""
+    return lambda data: float(_ratio_rows(data, fields, SPIKE_SHARES[-1]).sort_values("large_share")["ratio"].iloc[0])
+
+
+def _middle_over_intact(fields: str) -> Callable[[Data], float]:
     """Large errors with a middle module silenced over those intact (one in all samples at least); the least of them."""
-    intact = max(float(_silenced(data, "intact")["large_share"].iloc[0]), 1 / SAMPLES)
-    return float(_silenced(data, "middle")["large_share"].min()) / intact
+
+    def statistic(data: Data) -> float:
+        intact = max(float(_silenced(data, "intact", fields)["large_share"].iloc[0]), 1 / (PLACES * TRIALS))
+        return float(_silenced(data, "middle", fields)["large_share"].min()) / intact
+
+    return statistic
 
 
 def _smallest_minus_intact(data: Data) -> float:
@@ -183,7 +210,16 @@ claims = (
         "fixed number of spikes shared by all modules",
         paper="around 3/2",
         citation=CITATION,
-        statistic=_safest_ratio,
+        statistic=_safest_ratio("narrow"),
+        control=_precision_for_risk,
+        **within(PAPER_RATIO),
+    ),
+    Claim(
+        id="nested_safest_ratio_broad",
+        statement="The same with broad fields, which fire at a fifth of their peak between fields",
+        paper="around 3/2",
+        citation=CITATION,
+        statistic=_safest_ratio("broad"),
         control=_precision_for_risk,
         **within(PAPER_RATIO),
     ),
@@ -193,7 +229,16 @@ claims = (
         "over middle modules (≥ 5)",
         paper="large-scale errors",
         citation=CITATION,
-        statistic=_middle_over_intact,
+        statistic=_middle_over_intact("narrow"),
+        control=_exchanged("middle 2", "smallest"),
+        low=5.0,
+    ),
+    Claim(
+        id="nested_middle_module_broad",
+        statement="The same with broad fields (≥ 5)",
+        paper="large-scale errors",
+        citation=CITATION,
+        statistic=_middle_over_intact("broad"),
         control=_exchanged("middle 2", "smallest"),
         low=5.0,
     ),
@@ -233,47 +278,50 @@ def draw(data: Data) -> Canvas:
 
 
 def _draw_tails(axes: Axes, data: Data) -> None:
-    for name, error_m in data.arrays.items():
+    labels = {"intact": "all intact", "largest": "largest silenced", "middle": "a middle one", "smallest": "smallest"}
+    for key, error_m in data.arrays.items():
+        fields, name = key.split(", ")
+        if fields != "narrow":
+            continue
         kind = name.split()[0]
         share = 100 * (1 - np.arange(len(error_m)) / len(error_m))
-        label = {"intact": "all intact", "middle": "a middle one silenced"}.get(kind, f"{kind} silenced")
-        axes.plot(
-            error_m,
-            share,
-            color=COLOURS[kind],
-            lw=1.2,
-            label="_" if name.startswith("middle ") and not name.endswith(" 1") else label,
-        )
-    smallest_m = float(_silenced(data, "smallest")["silenced_period_m"].iloc[0])
-    axes.axvline(smallest_m / 2, color="#666666", lw=0.8, ls=":")
+        axes.plot(error_m, share, color=COLOURS[kind], lw=1.2, label=labels.pop(kind, None))
+    axes.axvline(float(_silenced(data, "smallest")["silenced_period_m"].iloc[0]) / 2, color="#666666", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlim=(3e-3, 2), ylim=(0.01, 130))
     axes.set(xlabel="Error (m)", ylabel="Places with more error (%)")
     axes.legend(loc="lower left", borderaxespad=0.2)
 
 
 def _draw_lesions(axes: Axes, data: Data, column: str, scale: float, label: str) -> None:
-    rows = data.table[(data.table["panel"] == "lesion") & (data.table["silenced"] != "intact")]
-    where = np.arange(len(rows))
-    values = scale * rows[column].to_numpy(float)
-    colours = [COLOURS[name.split()[0]] for name in rows["silenced"]]
-    axes.vlines(where, 0, values, color=colours, lw=1.5)
-    axes.scatter(where, values, s=22, color=colours, zorder=3, clip_on=False)
-    axes.axhline(scale * float(_silenced(data, "intact")[column].iloc[0]), color="black", lw=0.9, ls="--")
-    axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]], rotation=45)
-    axes.set(xlim=(-0.6, len(rows) - 0.4), ylim=(0, None), xlabel="Period silenced (m)", ylabel=label)
+    for fields, face in (("narrow", None), ("broad", "white")):
+        intact = _silenced(data, "intact", fields)
+        rows = _silenced(data, "", fields).drop(intact.index)
+        where = np.arange(len(rows))
+        colours = [COLOURS[name.split()[0]] for name in rows["silenced"]]
+        axes.scatter(where, scale * rows[column], s=22, c=face or colours, edgecolors=colours, zorder=3, clip_on=False)
+        line = "--" if fields == "narrow" else ":"
+        axes.axhline(scale * float(intact[column].iloc[0]), color="black", lw=0.9, ls=line)
+        axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]], rotation=45)
+        axes.set(xlim=(-0.6, len(rows) - 0.4), xlabel="Period silenced (m)", ylabel=label)
+    if column == "large_share":
+        axes.set(yscale="log")
+    else:
+        axes.set(ylim=(0, None))
 
 
 def _draw_ratios(axes: Axes, data: Data) -> None:
-    rows = data.table[data.table["panel"] == "ratio"]
-    greens = ("#99D8C9", "#41AE76", "#006D2C")
-    for colour, (spikes, curve) in zip(greens, rows.groupby("spikes"), strict=False):
-        shown = curve[curve["large_share"] > 0]
-        axes.plot(
-            shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, label=f"{spikes:.0f} spikes"
-        )
+    for fields, colour in (("narrow", "#006D2C"), ("broad", "#8C6BB1")):
+        for share in SPIKE_SHARES:
+            rows = _ratio_rows(data, fields, share)
+            shown = rows[rows["large_share"] > 0]
+            face = colour if share == SPIKE_SHARES[-1] else "white"
+            label = f"{fields}, {shown['spikes'].iloc[0]:.0f} spikes"
+            axes.plot(
+                shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, mfc=face, label=label
+            )
     axes.axvline(PAPER_RATIO, color="black", lw=0.8, ls="--")
     axes.axvline(expected_best_ratio(REFINEMENT), color="#666666", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlabel="Ratio of periods", ylabel="Large errors (%)")
     axes.set_xticks([1.25, 1.5, 2, 3], ["1.25", "1.5", "2", "3"])
     axes.minorticks_off()
-    axes.legend(loc="lower right", borderaxespad=0.2)
+    axes.legend(loc="best", borderaxespad=0.2)

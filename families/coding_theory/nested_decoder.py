@@ -41,7 +41,7 @@ class NestedDecoderConfig(Config):
     ratio: float = Field(1.5, gt=1, description="of successive periods")
     modules: int = Field(5, ge=1, description="the largest period is smallest_period_m ratio^(modules - 1)")
     phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
-    sharpness: float = Field(1.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
+    sharpness: float = Field(3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
     orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class NestedDecoder(PhaseModules):
             "ratio": "the paper's, near 3/2",
             "modules": "our choice: the cell of the largest lattice, 1.52 m, then covers a box of 1 m",
             "phases_per_axis": "our choice",
-            "sharpness": "our choice: fields of 0.195 spacings s.d.",
+            "sharpness": "our choice, as in coding_theory/residue: fields of 0.11 spacings s.d.",
             "orientation_rad": "our choice",
         },
     )
