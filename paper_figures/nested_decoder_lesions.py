@@ -12,13 +12,14 @@ from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
 from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, spike_counts
+from entorhinal.families.coding_theory.phase_modules import PhaseModules
 from entorhinal.families.world import Arena, Trajectories
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
 PLACES, TRIALS = 500, 40
-FIELDS = {"narrow": (3.0, 6), "broad": (1.0, 4)}  # sharpness and phases per axis; narrow ones are the model's
+READOUTS = {"likely": NestedDecoder.phases, "two waves": PhaseModules.phases}  # the first is the model's
 LARGE_SHARE = 1 / 500  # of places misread by the intact code with a ratio near 3/2: sets the number of spikes
 LESION_REACH = 1 / 6  # places lie within this share of the largest period around the origin
 REFINEMENT = 10.0  # largest over smallest period, for every ratio
@@ -38,9 +39,9 @@ FIGURE = Figure(
         "(a) Share of places decoded with more than a given error, with all modules and with one silenced. Five "
         "modules, periods 1.52 to 0.30 m, ratio 3/2; so many spikes that the intact code misreads one place in 500; "
         "places within a sixth of the largest period around the origin. Dotted: half the smallest period; beyond it "
-        "an error is called large. (b) Share of large errors and (c) median error, by the module silenced. Full: "
-        "narrow fields, the model's. Open: broad fields, which fire at a fifth of their peak between fields. Lines: "
-        "all modules intact, narrow (dashed) and broad (dotted). (d) Share of large errors against the ratio of "
+        "an error is called large. (b) Share of large errors and (c) median error, by the module silenced. Full: the "
+        "most likely phases of modules, the model's. Open: phases read along two lattice axes only. Lines: all modules "
+        "intact, likely (dashed) and two axes (dotted). (d) Share of large errors against the ratio of "
         "periods, for codes with a tenfold range of periods and a fixed number of spikes, shared equally by the "
         "modules. Full: so many that the code of ratio 1.47 misreads one place in 500; open: half of them. Dashed: "
         "3/2. Dotted: what Gaussian noise in one dimension predicts."
@@ -63,12 +64,12 @@ def read(
     return place_m.repeat(TRIALS, 1), spike_counts(rates, spikes_per_module, generator, len(model.period_m))
 
 
-def working_spikes(model: NestedDecoder, reach: float) -> float:
+def working_spikes(model: NestedDecoder, readout: str, reach: float) -> float:
     """Spikes a module at which the intact code makes large errors at `LARGE_SHARE` of places, by bisection."""
     low, high = math.log(4), math.log(1024)
     for _ in range(8):
         middle = (low + high) / 2
-        error_m = errors_m(model, *read(model, math.exp(middle), reach, torch.Generator().manual_seed(1)))
+        error_m = errors_m(model, readout, *read(model, math.exp(middle), reach, torch.Generator().manual_seed(1)))
         if float((error_m > min(model.period_m) / 2).double().mean()) > LARGE_SHARE:
             low = middle
         else:
@@ -76,13 +77,15 @@ def working_spikes(model: NestedDecoder, reach: float) -> float:
     return math.exp((low + high) / 2)
 
 
-def errors_m(model: NestedDecoder, place_m: Tensor, counts: Tensor, silenced: int | None = None) -> Tensor:
+def errors_m(
+    model: NestedDecoder, readout: str, place_m: Tensor, counts: Tensor, silenced: int | None = None
+) -> Tensor:
     """Distance (S,) between decoded and true places; infinite where nothing is heard."""
     if silenced is not None:
         counts = counts.unflatten(-1, (len(model.period_m), -1)).clone()
         counts[:, silenced] = 0
         counts = counts.flatten(-2)
-    return (model.position_m(model.phases(counts)) - place_m).norm(dim=-1).nan_to_num(nan=math.inf)
+    return (model.position_m(READOUTS[readout](model, counts)) - place_m).norm(dim=-1).nan_to_num(nan=math.inf)
 
 
 def _row(model: NestedDecoder, error_m: Tensor, **more: object) -> dict[str, object]:
@@ -98,82 +101,77 @@ def _row(model: NestedDecoder, error_m: Tensor, **more: object) -> dict[str, obj
 
 
 def compute(progress: Progress) -> Data:
-    """For each field shape: errors with each module silenced in turn, and of every ratio at equal spikes."""
+    """For each readout: errors with each module silenced in turn, and of every ratio at equal spikes."""
     rows: list[dict[str, object]] = []
     curves: dict[str, np.ndarray] = {}
-    total = 2 * len(FIELDS)
-    for done, fields in enumerate(FIELDS):
-        more, arrays = _lesions(fields)
+    total = 2 * len(READOUTS)
+    for done, readout in enumerate(READOUTS):
+        more, arrays = _lesions(readout)
         rows += more
         curves |= arrays
         progress(2 * done + 1, total)
-        rows += _ratios(fields)
+        rows += _ratios(readout)
         progress(2 * done + 2, total)
     return Data(pd.DataFrame(rows), curves)
 
 
-def _make(fields: str, **config: float) -> NestedDecoder:
-    sharpness, phases_per_axis = FIELDS[fields]
-    return NestedDecoder.make(sharpness=sharpness, phases_per_axis=phases_per_axis, **config)
-
-
-def _lesions(fields: str) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
-    model = _make(fields)
+def _lesions(readout: str) -> tuple[list[dict[str, object]], dict[str, np.ndarray]]:
+    model = NestedDecoder.make(phases_per_axis=6)
     order = sorted(range(len(model.period_m)), key=lambda module: -model.period_m[module])
     names = ["largest", *(f"middle {i}" for i in range(1, len(order) - 1)), "smallest"]
-    spikes = working_spikes(model, LESION_REACH)
+    spikes = working_spikes(model, readout, LESION_REACH)
     place_m, counts = read(model, spikes, LESION_REACH, torch.Generator().manual_seed(0))
     rows, curves = [], {}
     for name, module in [("intact", None), *zip(names, order, strict=True)]:
-        error_m = errors_m(model, place_m, counts, module)
+        error_m = errors_m(model, readout, place_m, counts, module)
         period_m = math.nan if module is None else model.period_m[module]
         more = {"silenced": name, "silenced_period_m": period_m, "spikes": spikes * len(order), "spike_share": 1.0}
-        rows.append(_row(model, error_m, panel="lesion", fields=fields, **more))
-        curves[f"{fields}, {name}"] = error_m.sort().values.numpy()
+        rows.append(_row(model, error_m, panel="lesion", readout=readout, **more))
+        curves[f"{readout}, {name}"] = error_m.sort().values.numpy()
     return rows, curves
 
 
-def _ratios(fields: str) -> list[dict[str, object]]:
+def _ratios(readout: str) -> list[dict[str, object]]:
     generator = torch.Generator().manual_seed(0)
-    codes = {n: _make(fields, ratio=REFINEMENT ** (1 / (n - 1)), modules=n) for n in MODULES}
-    enough = NEAR_PAPER * working_spikes(codes[NEAR_PAPER], RATIO_REACH)
+    codes = {n: NestedDecoder.make(phases_per_axis=6, ratio=REFINEMENT ** (1 / (n - 1)), modules=n) for n in MODULES}
+    enough = NEAR_PAPER * working_spikes(codes[NEAR_PAPER], readout, RATIO_REACH)
     rows = []
     for modules, model in codes.items():
         for share in SPIKE_SHARES:
-            error_m = errors_m(model, *read(model, share * enough / modules, RATIO_REACH, generator))
+            error_m = errors_m(model, readout, *read(model, share * enough / modules, RATIO_REACH, generator))
             more = {"silenced": "intact", "silenced_period_m": math.nan, "spikes": share * enough, "spike_share": share}
-            rows.append(_row(model, error_m, panel="ratio", fields=fields, **more))
+            rows.append(_row(model, error_m, panel="ratio", readout=readout, **more))
     return rows
 
 
-def _silenced(data: Data, name: str, fields: str = "narrow") -> pd.DataFrame:
+def _silenced(data: Data, name: str, readout: str = "likely") -> pd.DataFrame:
     table = data.table
-    table = table[(table["panel"] == "lesion") & (table["fields"] == fields)]
+    table = table[(table["panel"] == "lesion") & (table["readout"] == readout)]
     found = table[table["silenced"].str.startswith(name)]
     if found.empty:
         raise LookupError(f"no rows with {name!r} silenced")
     return found
 
 
-def _ratio_rows(data: Data, fields: str, spike_share: float) -> pd.DataFrame:
+def _ratio_rows(data: Data, readout: str, spike_share: float) -> pd.DataFrame:
     table = data.table
-    found = table[(table["panel"] == "ratio") & (table["fields"] == fields) & (table["spike_share"] == spike_share)]
+    found = table[(table["panel"] == "ratio") & (table["readout"] == readout) & (table["spike_share"] == spike_share)]
     if found.empty:
         raise LookupError("no rows of ratios")
     return found
 
 
-def _safest_ratio(fields: str) -> Callable[[Data], float]:
+def _safest_ratio(readout: str) -> Callable[[Data], float]:
     """The ratio with the least share of large errors, at the number of spikes that is judged."""
-    return lambda data: float(_ratio_rows(data, fields, SPIKE_SHARES[-1]).sort_values("large_share")["ratio"].iloc[0])
+    return lambda data: float(_ratio_rows(data, readout, SPIKE_SHARES[-1]).sort_values("large_share")["ratio"].iloc[0])
 
 
-def _middle_over_intact(fields: str) -> Callable[[Data], float]:
+def _middle_over_intact(readout: str) -> Callable[[Data], float]:
     """Large errors with a middle module silenced over those intact (one in all samples at least); the least of them."""
 
     def statistic(data: Data) -> float:
-        intact = max(float(_silenced(data, "intact", fields)["large_share"].iloc[0]), 1 / (PLACES * TRIALS))
-        return float(_silenced(data, "middle", fields)["large_share"].min()) / intact
+        intact = max(float(_silenced(data, "intact", readout)["large_share"].iloc[0]), 1 / (PLACES * TRIALS))
+        return float(_silenced(data, "middle", readout)["large_share"].min()) / intact
 
     return statistic
 
@@ -210,16 +208,16 @@ claims = (
         "fixed number of spikes shared by all modules",
         paper="around 3/2",
         citation=CITATION,
-        statistic=_safest_ratio("narrow"),
+        statistic=_safest_ratio("likely"),
         control=_precision_for_risk,
         **within(PAPER_RATIO),
     ),
     Claim(
-        id="nested_safest_ratio_broad",
-        statement="The same with broad fields, which fire at a fifth of their peak between fields",
+        id="nested_safest_ratio_two_waves",
+        statement="The same with phases read along two lattice axes only",
         paper="around 3/2",
         citation=CITATION,
-        statistic=_safest_ratio("broad"),
+        statistic=_safest_ratio("two waves"),
         control=_precision_for_risk,
         **within(PAPER_RATIO),
     ),
@@ -229,16 +227,16 @@ claims = (
         "over middle modules (≥ 5)",
         paper="large-scale errors",
         citation=CITATION,
-        statistic=_middle_over_intact("narrow"),
+        statistic=_middle_over_intact("likely"),
         control=_exchanged("middle 2", "smallest"),
         low=5.0,
     ),
     Claim(
-        id="nested_middle_module_broad",
-        statement="The same with broad fields (≥ 5)",
+        id="nested_middle_module_two_waves",
+        statement="The same with phases read along two lattice axes only (≥ 5)",
         paper="large-scale errors",
         citation=CITATION,
-        statistic=_middle_over_intact("broad"),
+        statistic=_middle_over_intact("two waves"),
         control=_exchanged("middle 2", "smallest"),
         low=5.0,
     ),
@@ -248,7 +246,7 @@ claims = (
         paper="only spatial precision is affected",
         citation=CITATION,
         statistic=_smallest_minus_intact,
-        control=_exchanged("middle 2", "smallest"),
+        control=_exchanged("middle 1", "smallest"),
         high=0.002,
     ),
     Claim(
@@ -280,8 +278,8 @@ def draw(data: Data) -> Canvas:
 def _draw_tails(axes: Axes, data: Data) -> None:
     labels = {"intact": "all intact", "largest": "largest silenced", "middle": "a middle one", "smallest": "smallest"}
     for key, error_m in data.arrays.items():
-        fields, name = key.split(", ")
-        if fields != "narrow":
+        readout, name = key.split(", ")
+        if readout != "likely":
             continue
         kind = name.split()[0]
         share = 100 * (1 - np.arange(len(error_m)) / len(error_m))
@@ -293,13 +291,13 @@ def _draw_tails(axes: Axes, data: Data) -> None:
 
 
 def _draw_lesions(axes: Axes, data: Data, column: str, scale: float, label: str) -> None:
-    for fields, face in (("narrow", None), ("broad", "white")):
-        intact = _silenced(data, "intact", fields)
-        rows = _silenced(data, "", fields).drop(intact.index)
+    for readout, face in (("likely", None), ("two waves", "white")):
+        intact = _silenced(data, "intact", readout)
+        rows = _silenced(data, "", readout).drop(intact.index)
         where = np.arange(len(rows))
         colours = [COLOURS[name.split()[0]] for name in rows["silenced"]]
         axes.scatter(where, scale * rows[column], s=22, c=face or colours, edgecolors=colours, zorder=3, clip_on=False)
-        line = "--" if fields == "narrow" else ":"
+        line = "--" if readout == "likely" else ":"
         axes.axhline(scale * float(intact[column].iloc[0]), color="black", lw=0.9, ls=line)
         axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]], rotation=45)
         axes.set(xlim=(-0.6, len(rows) - 0.4), xlabel="Period silenced (m)", ylabel=label)
@@ -310,12 +308,12 @@ def _draw_lesions(axes: Axes, data: Data, column: str, scale: float, label: str)
 
 
 def _draw_ratios(axes: Axes, data: Data) -> None:
-    for fields, colour in (("narrow", "#006D2C"), ("broad", "#8C6BB1")):
+    for readout, colour in (("likely", "#006D2C"), ("two waves", "#8C6BB1")):
         for share in SPIKE_SHARES:
-            rows = _ratio_rows(data, fields, share)
+            rows = _ratio_rows(data, readout, share)
             shown = rows[rows["large_share"] > 0]
             face = colour if share == SPIKE_SHARES[-1] else "white"
-            label = f"{fields}, {shown['spikes'].iloc[0]:.0f} spikes"
+            label = f"{readout}, {shown['spikes'].iloc[0]:.0f} spikes"
             axes.plot(
                 shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, mfc=face, label=label
             )

@@ -1,8 +1,13 @@
 """Reading a path from coarse to fine: population vectors over nested modules.  (Stemmler, Mathis & Herz 2015)
 
-Periods fall in a geometric progression, λ_i = λ_1 / r^(i-1). A module's population vector gives its phase φ_i, and so
-the position up to a step of its lattice. The coarsest module says where the animal is in its own cell around the
-origin. Each finer module then gives the candidate nearest to what is known so far,
+Periods fall in a geometric progression, λ_i = λ_1 / r^(i-1). Fields are exp(κ Σ_k cos(w_k · z) / 3), so the log-
+likelihood of a module's counts n_j, tiled evenly by preferred phases c_j, rests on three population vectors alone,
+
+    log p(n | φ) = (κ/3) Σ_k Re(P_k e^{-i w_k · φ}) + const,    P_k = Σ_j n_j e^{i w_k · c_j},               (0)
+
+and the most likely phase φ_i is where it is largest. It gives the position up to a step of the module's lattice. The
+coarsest module says where the animal is in its own cell around the origin. Each finer module then gives the candidate
+nearest to what is known so far,
 
     x_i = x̂_{i-1} + [φ_i λ_i − x̂_{i-1}]_i,                                                             (1)
     x̂_i = x̂_{i-1} + w_i (x_i − x̂_{i-1}),     w_i = λ_i^-2 / Σ_{j≤i} λ_j^-2,                            (2)
@@ -75,6 +80,8 @@ class NestedDecoder(PhaseModules):
         deviations=(
             "the paper's are population vectors over nested scales, a ratio near 3/2 and what silencing does; fields, "
             "number of modules and weights are ours",
+            "the phase is the most likely one for fields of three cosines, which rests on three population vectors; "
+            "with von Mises fields in one dimension it is the angle of the population vector",
             "modules are combined with the weights that are best for equal phase noise",
             "the rates are free of noise; spikes are drawn by a function, spike_counts",
             "positions beyond half the largest period are read as their copy in the cell around the origin",
@@ -106,6 +113,28 @@ class NestedDecoder(PhaseModules):
     def decode(self, representation: Representation) -> Tensor:
         """Position ``(B, T, 2)`` in the largest lattice's cell around the origin; NaN where all units are silent."""
         return self.position_m(self.phases(representation.rates)).to(representation.rates)
+
+    def phases(self, rates: Tensor) -> Tensor:
+        """The most likely phases in cycles, by (0): ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent units."""
+        rates = rates.double().unflatten(-1, (len(self.period_m), -1))
+        waves = rates.new_tensor([[1, 0], [0, 1], [1, 1]])  # w_k in lattice coordinates, up to sign
+        turn = 2 * math.pi * self._preferred(rates) @ waves.T
+        cosine, sine = rates @ turn.cos(), rates @ turn.sin()  # (..., M, 3)
+        length = torch.hypot(cosine, sine)
+        heard = length.sum(-1, keepdim=True) > 1e-6 * rates.sum(-1, keepdim=True)
+        steepest = torch.einsum("...k,kp,kq->...pq", length, waves, waves)  # no slope changes faster than this
+        inverse = torch.linalg.inv(
+            steepest.where(heard[..., None], torch.eye(2, dtype=rates.dtype, device=rates.device))
+        )
+        axis = torch.arange(6, dtype=rates.dtype, device=rates.device) / 6
+        start = torch.cartesian_prod(axis, axis)
+        angle = 2 * math.pi * start @ waves.T
+        phase = start[(cosine @ angle.cos().T + sine @ angle.sin().T).argmax(-1)]
+        for _ in range(12):  # each step climbs
+            angle = 2 * math.pi * phase @ waves.T
+            slope = (sine * angle.cos() - cosine * angle.sin()) @ waves
+            phase = phase + torch.einsum("...pq,...q->...p", inverse, slope) / (2 * math.pi)
+        return torch.remainder(phase, 1).where(heard, math.nan).mT
 
     def position_m(self, phase: Tensor) -> Tensor:
         """The nested readout: phases in cycles ``(..., 2, M)``, NaN for silent modules -> positions ``(..., 2)``."""
