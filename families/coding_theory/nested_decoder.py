@@ -120,12 +120,10 @@ class NestedDecoder(PhaseModules):
         waves = rates.new_tensor([[1, 0], [0, 1], [1, 1]])  # w_k in lattice coordinates, up to sign
         turn = 2 * math.pi * self._preferred(rates) @ waves.T
         cosine, sine = rates @ turn.cos(), rates @ turn.sin()  # (..., M, 3)
-        length = torch.hypot(cosine, sine)
-        heard = length.sum(-1, keepdim=True) > 1e-6 * rates.sum(-1, keepdim=True)
-        steepest = torch.einsum("...k,kp,kq->...pq", length, waves, waves)  # no slope changes faster than this
-        inverse = torch.linalg.inv(
-            steepest.where(heard[..., None], torch.eye(2, dtype=rates.dtype, device=rates.device))
-        )
+        length, total = torch.hypot(cosine, sine), rates.sum(-1, keepdim=True)
+        heard = length.sum(-1, keepdim=True) > 1e-6 * total
+        bound = (length + 1e-6 * total).where(heard, 1.0)  # no wave's slope changes faster than this
+        inverse = torch.linalg.inv(torch.einsum("...k,kp,kq->...pq", bound, waves, waves))
         axis = torch.arange(6, dtype=rates.dtype, device=rates.device) / 6
         start = torch.cartesian_prod(axis, axis)
         angle = 2 * math.pi * start @ waves.T
