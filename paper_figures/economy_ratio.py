@@ -41,7 +41,9 @@ FIGURE = Figure(
         "probabilistic readout; every λ/σ gives one ratio and one cost. Dots: optima. Dashed: the mean ratio measured "
         "in rats, 1.42 (Stensola et al. 2012). (c) Neurons against λ/σ, the period over the width of the likelihood "
         "peaks, for the probabilistic readout. Two-dimensional codes are relative to the triangular optimum, the line "
-        "to its own."
+        "to its own. (d) Best scale ratio against the field/period ratio σ/λ (for winner-take-all, where the two are "
+        "inverse, the field's diameter over λ). Thick: codes that cost at most 10 % more than the best of their kind. "
+        "Dashed: 1.42."
     ),
 )
 
@@ -274,15 +276,15 @@ claims = (
 
 
 def draw(data: Data) -> Canvas:
-    """Three panels, 180 mm wide: cost against ratio in one and two dimensions, cost against λ/σ."""
-    canvas = Canvas(figsize=(180 / 25.4, 66 / 25.4), layout="constrained")
-    one, two, widths = canvas.subplots(1, 3)
+    """Four panels, 180 mm wide: cost against ratio in one and two dimensions, cost against λ/σ, ratio against σ/λ."""
+    canvas = Canvas(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
+    (one, two), (widths, fields) = canvas.subplots(2, 2)
     _draw_costs(one, data, 1, {"winner-take-all": "none", "probabilistic": "line"})
     _draw_costs(two, data, 2, {"winner-take-all": "none", "triangular": "triangular", "square": "square"})
     _draw_widths(widths, data)
-    for letter, title, axes in zip(
-        "abc", ("one dimension", "two dimensions", "probabilistic readout"), (one, two, widths), strict=True
-    ):
+    _draw_fields(fields, data)
+    titles = ("one dimension", "two dimensions", "probabilistic readout", "ratio and field")
+    for letter, title, axes in zip("abcd", titles, (one, two, widths, fields), strict=True):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
         axes.set_title(title)
     canvas.draw_without_rendering()  # fixes text sizes while the style holds
@@ -323,3 +325,26 @@ def _draw_widths(axes: Axes, data: Data) -> None:
     axes.plot(best["lambda_per_sigma"], 1, "o", ms=4.5, color=COLOURS["line"], label=label)
     axes.set(xlim=(2, 24), ylim=(0.97, 1.7), xlabel="Period / peak width, λ/σ", ylabel="Neurons / optimum")
     axes.legend(loc="upper right", borderaxespad=0.2, title="best λ/σ", title_fontsize=7, alignment="left")
+
+
+def _draw_fields(axes: Axes, data: Data) -> None:
+    for name, code in (
+        ("winner-take-all", "winner 2D"),
+        ("line", "line"),
+        ("triangular", "triangular"),
+        ("square", "square"),
+    ):
+        rows = _rows(data, *_CODES[code])
+        best = rows[rows["optimum"]].iloc[0]
+        curve = rows.sort_values("lambda_per_sigma")
+        colour = COLOURS[name]
+        axes.plot(1 / curve["lambda_per_sigma"], curve["ratio"], color=colour, lw=0.8)
+        cheap = curve[curve["cost"] <= 1.1 * best["cost"]]
+        label = name + (", 2D" if name == "winner-take-all" else "")
+        axes.plot(1 / cheap["lambda_per_sigma"], cheap["ratio"], color=colour, lw=3, alpha=0.6, solid_capstyle="butt")
+        axes.plot(1 / best["lambda_per_sigma"], best["ratio"], "o", ms=4.5, color=colour, label=label, zorder=3)
+    axes.axhline(RAT_RATIO, color="black", lw=0.8, ls="--")
+    axes.set(xscale="log", xlim=(0.04, 1), ylim=(1, 3), xlabel="Field / period, σ/λ", ylabel="Ratio of scales")
+    axes.set_xticks([0.05, 0.1, 0.2, 0.5, 1], ["0.05", "0.1", "0.2", "0.5", "1"])
+    axes.minorticks_off()
+    axes.legend(loc="lower left", borderaxespad=0.2)

@@ -263,8 +263,8 @@ claims = (
 
 def draw(data: Data) -> Canvas:
     """Four panels, 180 mm wide: error distributions, large errors, median error, ratio."""
-    canvas = Canvas(figsize=(180 / 25.4, 62 / 25.4), layout="constrained")
-    tails, large, median, ratios = canvas.subplots(1, 4, width_ratios=(1.35, 0.9, 0.9, 1.25))
+    canvas = Canvas(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
+    (tails, large), (median, ratios) = canvas.subplots(2, 2)
     _draw_tails(tails, data)
     _draw_lesions(large, data, "large_share", 100, "Large errors (%)")
     _draw_lesions(median, data, "median_m", 100, "Median error (cm)")
@@ -299,12 +299,9 @@ def _draw_lesions(axes: Axes, data: Data, column: str, scale: float, label: str)
         axes.scatter(where, scale * rows[column], s=22, c=face or colours, edgecolors=colours, zorder=3, clip_on=False)
         line = "--" if readout == "likely" else ":"
         axes.axhline(scale * float(intact[column].iloc[0]), color="black", lw=0.9, ls=line)
-        axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]], rotation=45)
+        axes.set_xticks(where, [f"{period:.2f}" for period in rows["silenced_period_m"]])
         axes.set(xlim=(-0.6, len(rows) - 0.4), xlabel="Period silenced (m)", ylabel=label)
-    if column == "large_share":
-        axes.set(yscale="log")
-    else:
-        axes.set(ylim=(0, None))
+    axes.set_ylim(0, None)
 
 
 def _draw_ratios(axes: Axes, data: Data) -> None:
@@ -313,13 +310,13 @@ def _draw_ratios(axes: Axes, data: Data) -> None:
             rows = _ratio_rows(data, readout, share)
             shown = rows[rows["large_share"] > 0]
             face = colour if share == SPIKE_SHARES[-1] else "white"
-            label = f"{readout}, {shown['spikes'].iloc[0]:.0f} spikes"
+            label = f"{'likely' if readout == 'likely' else 'two axes'}, {shown['spikes'].iloc[0]:.0f} spikes"
             axes.plot(
                 shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, mfc=face, label=label
             )
     axes.axvline(PAPER_RATIO, color="black", lw=0.8, ls="--")
     axes.axvline(expected_best_ratio(REFINEMENT), color="#666666", lw=0.8, ls=":")
-    axes.set(xscale="log", yscale="log", xlabel="Ratio of periods", ylabel="Large errors (%)")
+    axes.set(xscale="log", yscale="log", xlabel="Ratio of periods", ylabel="Large errors (%)", ylim=(0.01, 60))
     axes.set_xticks([1.25, 1.5, 2, 3], ["1.25", "1.5", "2", "3"])
     axes.minorticks_off()
-    axes.legend(loc="best", borderaxespad=0.2)
+    axes.legend(loc="upper right", ncols=2, borderaxespad=0.2)

@@ -83,6 +83,12 @@ class NestedDecoder(PhaseModules):
             "the phase is the most likely one for fields of three cosines, which rests on three population vectors; "
             "with von Mises fields in one dimension it is the angle of the population vector",
             "modules are combined with the weights that are best for equal phase noise",
+            "the paper's claims on the ratio and on middle modules do not come out with this readout. With so many "
+            "Poisson spikes that one place in 500 is misread, the safest ratio is 2.15 and not near 3/2, and a silenced "
+            "middle module makes large errors 1.6 to 3.7 times as frequent, below the five times asked for: most are "
+            "misreadings of the coarsest module, which nothing corrects. Phases read along two lattice axes (2.15; 1.3 "
+            "to 3.9) and broad fields (2.15; 1.5 to 3.9) change little. Silencing the smallest module adds no large "
+            "errors, and the median error grows 1.51 times",
             "the rates are free of noise; spikes are drawn by a function, spike_counts",
             "positions beyond half the largest period are read as their copy in the cell around the origin",
         ),
