@@ -314,8 +314,8 @@ def _draw_ratios(axes: Axes, data: Data) -> None:
             axes.plot(
                 shown["ratio"], 100 * shown["large_share"], "o-", ms=3.5, lw=1, color=colour, mfc=face, label=label
             )
-    axes.axvline(PAPER_RATIO, color="black", lw=0.8, ls="--")
-    axes.axvline(expected_best_ratio(REFINEMENT), color="#666666", lw=0.8, ls=":")
+    axes.axvline(PAPER_RATIO, ymax=0.8, color="black", lw=0.8, ls="--")
+    axes.axvline(expected_best_ratio(REFINEMENT), ymax=0.8, color="#666666", lw=0.8, ls=":")
     axes.set(xscale="log", yscale="log", xlabel="Ratio of periods", ylabel="Large errors (%)", ylim=(0.01, 60))
     axes.set_xticks([1.25, 1.5, 2, 3], ["1.25", "1.5", "2", "3"])
     axes.minorticks_off()
