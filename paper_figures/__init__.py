@@ -13,6 +13,7 @@ __all__ = ["FIGURES", "load_figure"]
 FIGURES = (
     "residue_range",
     "economy_ratio",
+    "nested_decoder_lesions",
     "burak_fiete_pattern",
     "burak_fiete_path",
     "dordek_nonnegativity",

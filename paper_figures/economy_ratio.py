@@ -41,7 +41,9 @@ FIGURE = Figure(
         "probabilistic readout; every λ/σ gives one ratio and one cost. Dots: optima. Dashed: the mean ratio measured "
         "in rats, 1.42 (Stensola et al. 2012). (c) Neurons against λ/σ, the period over the width of the likelihood "
         "peaks, for the probabilistic readout. Two-dimensional codes are relative to the triangular optimum, the line "
-        "to its own."
+        "to its own. (d) Best scale ratio against the field/period ratio σ/λ (for winner-take-all, where the two are "
+        "inverse, the field's diameter over λ). Thick: codes that cost at most 10 % more than the best of their kind. "
+        "Dashed: 1.42."
     ),
 )
 
@@ -59,7 +61,10 @@ def compute(progress: Progress) -> Data:
         progress(dimensions, total)
     for done, (lattice, sharpness) in enumerate(LAMBDA_PER_SIGMA.items(), 3):
         dimensions = 1 if lattice == "line" else 2
-        rows.append(_row("probabilistic", lattice, dimensions, probabilistic_optimum(lattice), True))
+        best = probabilistic_optimum(lattice)
+        rows.append(
+            {**_row("probabilistic", lattice, dimensions, best, True), "elasticity": _elasticity(best, lattice)}
+        )
         for q in sharpness:
             point = Optimum(refinement(float(q), lattice)[0], float(q), probabilistic_cost(float(q), lattice))
             rows.append(_row("probabilistic", lattice, dimensions, point, False))
@@ -98,6 +103,36 @@ def _optimum(column: str, readout: str, lattice: str, dimensions: int) -> Callab
 def _triangular_over_square(data: Data) -> float:
     triangular = _optimum("cost", "probabilistic", "triangular", 2)(data)
     return triangular / _optimum("cost", "probabilistic", "square", 2)(data)
+
+
+def _elasticity(point: Optimum, lattice: Lattice) -> float:
+    """d ln r / d ln(λ/σ) around a code, by central difference."""
+    step = 1e-3
+    low, high = (refinement(point.period_per_width * math.exp(sign * step), lattice)[0] for sign in (-1, 1))
+    return math.log(high / low) / (2 * step)
+
+
+def _first_order(data: Data) -> float:
+    """Elasticity over D ln r at the optimum, of the lattice where it is furthest from 1."""
+    values = []
+    for code in ("line", "triangular", "square"):
+        ratio = _optimum("ratio", *_CODES[code])(data)
+        values.append(_optimum("elasticity", *_CODES[code])(data) / (_CODES[code][2] * math.log(ratio)))
+    return max(values, key=lambda value: abs(value - 1))
+
+
+def _excess(column: str, low: float, high: float, relative: bool) -> Callable[[Data], float]:
+    """How much more than the best the triangular code costs, at most, for ``column`` between two values."""
+
+    def statistic(data: Data) -> float:
+        rows = _rows(data, *_CODES["triangular"])
+        best = rows[rows["optimum"]].iloc[0]
+        scale = best[column] if relative else 1.0
+        curve = rows.sort_values(column)
+        asked = np.linspace(low * scale, high * scale, 101)
+        return float(np.interp(asked, curve[column], curve["cost"]).max() / best["cost"] - 1)
+
+    return statistic
 
 
 _CODES = {
@@ -207,19 +242,49 @@ claims = (
         low=0.0,
         high=1.0,
     ),
+    Claim(
+        id="economy_first_order",
+        statement="The numerical optimum obeys the formula: the scale ratio follows λ/σ with an elasticity of D ln r "
+        "(measured / formula, the worst of three lattices)",
+        paper="1 (where N / ln R is least; derived by this project)",
+        citation=CITATION,
+        statistic=_first_order,
+        control=_exchanged("line", "triangular"),
+        **within(1.0, 0.01),
+    ),
+    Claim(
+        id="economy_shallow_ratio",
+        statement="The optimum is shallow: scale ratios from 1.4 to 1.7 cost at most 10 % more neurons (excess)",
+        paper="shallow (reported, unverified; the 10 % are ours)",
+        citation=CITATION,
+        statistic=_excess("ratio", 1.4, 1.7, relative=False),
+        control=_exchanged("line", "triangular"),
+        low=0.0,
+        high=0.1,
+    ),
+    Claim(
+        id="economy_shallow_field",
+        statement="The field/period ratio matters little: 20 % off the best λ/σ costs at most 10 % more (excess)",
+        paper="shallow (reported, unverified; the 20 % and 10 % are ours)",
+        citation=CITATION,
+        statistic=_excess("lambda_per_sigma", 0.8, 1.2, relative=True),
+        control=_exchanged("winner 2D", "triangular"),
+        low=0.0,
+        high=0.1,
+    ),
 )
 
 
 def draw(data: Data) -> Canvas:
-    """Three panels, 180 mm wide: cost against ratio in one and two dimensions, cost against λ/σ."""
-    canvas = Canvas(figsize=(180 / 25.4, 66 / 25.4), layout="constrained")
-    one, two, widths = canvas.subplots(1, 3)
+    """Four panels, 180 mm wide: cost against ratio in one and two dimensions, cost against λ/σ, ratio against σ/λ."""
+    canvas = Canvas(figsize=(180 / 25.4, 120 / 25.4), layout="constrained")
+    (one, two), (widths, fields) = canvas.subplots(2, 2)
     _draw_costs(one, data, 1, {"winner-take-all": "none", "probabilistic": "line"})
     _draw_costs(two, data, 2, {"winner-take-all": "none", "triangular": "triangular", "square": "square"})
     _draw_widths(widths, data)
-    for letter, title, axes in zip(
-        "abc", ("one dimension", "two dimensions", "probabilistic readout"), (one, two, widths), strict=True
-    ):
+    _draw_fields(fields, data)
+    titles = ("one dimension", "two dimensions", "probabilistic readout", "ratio and field")
+    for letter, title, axes in zip("abcd", titles, (one, two, widths, fields), strict=True):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
         axes.set_title(title)
     canvas.draw_without_rendering()  # fixes text sizes while the style holds
@@ -260,3 +325,26 @@ def _draw_widths(axes: Axes, data: Data) -> None:
     axes.plot(best["lambda_per_sigma"], 1, "o", ms=4.5, color=COLOURS["line"], label=label)
     axes.set(xlim=(2, 24), ylim=(0.97, 1.7), xlabel="Period / peak width, λ/σ", ylabel="Neurons / optimum")
     axes.legend(loc="upper right", borderaxespad=0.2, title="best λ/σ", title_fontsize=7, alignment="left")
+
+
+def _draw_fields(axes: Axes, data: Data) -> None:
+    for name, code in (
+        ("winner-take-all", "winner 2D"),
+        ("line", "line"),
+        ("triangular", "triangular"),
+        ("square", "square"),
+    ):
+        rows = _rows(data, *_CODES[code])
+        best = rows[rows["optimum"]].iloc[0]
+        curve = rows.sort_values("lambda_per_sigma")
+        colour = COLOURS[name]
+        axes.plot(1 / curve["lambda_per_sigma"], curve["ratio"], color=colour, lw=0.8)
+        cheap = curve[curve["cost"] <= 1.1 * best["cost"]]
+        label = name + (", 2D" if name == "winner-take-all" else "")
+        axes.plot(1 / cheap["lambda_per_sigma"], cheap["ratio"], color=colour, lw=3, alpha=0.6, solid_capstyle="butt")
+        axes.plot(1 / best["lambda_per_sigma"], best["ratio"], "o", ms=4.5, color=colour, label=label, zorder=3)
+    axes.axhline(RAT_RATIO, color="black", lw=0.8, ls="--")
+    axes.set(xscale="log", xlim=(0.01, 1), ylim=(1, 3), xlabel="Field / period, σ/λ", ylabel="Ratio of scales")
+    axes.set_xticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"])
+    axes.minorticks_off()
+    axes.legend(loc="upper left", borderaxespad=0.2)

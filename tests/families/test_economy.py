@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from entorhinal.families.coding_theory.economy import (
+    Economy,
     Lattice,
     posterior_width,
     probabilistic_cost,
@@ -15,7 +17,10 @@ from entorhinal.families.coding_theory.economy import (
     winner_take_all_optimum,
     winner_take_all_ratio,
 )
+from entorhinal.families.coding_theory.phase_modules import field_sharpness
 from entorhinal.families.errors import InputError
+from entorhinal.families.model import PathIntegrator
+from entorhinal.families.world import Arena, Trajectories
 
 
 @pytest.mark.parametrize(("dimensions", "wanted"), [(1, math.e), (2, math.sqrt(math.e)), (3, math.e ** (1 / 3))])
@@ -105,3 +110,50 @@ def test_refinement_grows_with_sharper_peaks() -> None:
 def test_a_ratio_of_one_is_refused() -> None:
     with pytest.raises(InputError, match="above 1"):
         winner_take_all_cost(1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("readout", "ratio", "width"), [("probabilistic", 1.43299, 1 / 5.18419), ("winner-take-all", 1.64872, 1 / 6.59489)]
+)
+def test_the_population_is_what_the_optimum_prescribes(readout: str, ratio: float, width: float) -> None:
+    model = Economy.make(readout=readout, modules=4)
+    assert np.allclose(np.divide(model.period_m[1:], model.period_m[:-1]), ratio, rtol=1e-5)
+    assert model.period_m[0] == 0.30
+    assert model.config.field_width == pytest.approx(width, rel=1e-5)
+    neurons = 20 * math.sqrt(3) / 2 / (4 * width) ** 2  # d c (λ/l)²
+    assert (model.phases_per_axis - 1) ** 2 < neurons <= model.phases_per_axis**2
+    assert isinstance(model, PathIntegrator)
+
+
+@pytest.mark.parametrize("readout", ["probabilistic", "winner-take-all"])
+def test_fields_are_as_wide_as_prescribed_and_repeat_with_the_period(readout: str) -> None:
+    model = Economy.make(readout=readout, modules=1, smallest_period_m=1.0)
+    offset = torch.tensor([[0.0, 0.0], [0.02, 0.0], [0.0, 0.02], [1.0, 0.0], [0.5, math.sqrt(3) / 2]]).double()
+    still = Trajectories.from_displacements(
+        offset, torch.zeros_like(offset)[:, None], 1.0, Arena.square(10.0, walls=False)
+    )
+    rates = model.represent(still).rates[:, 0, 0]
+    width = (0.02**2 / (-2 * rates[1:3].log())).sqrt()
+    assert width.numpy() == pytest.approx(model.config.field_width, rel=0.01)
+    assert rates[[0, 3, 4]].numpy() == pytest.approx(1.0)
+
+
+def test_field_sharpness_is_that_of_a_gaussian_at_the_peak() -> None:
+    assert field_sharpness(math.sqrt(2) / (4 * math.pi / math.sqrt(3))) == pytest.approx(1)
+    assert field_sharpness(0.1) == pytest.approx(4 * field_sharpness(0.2))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"coverage": 4.0}, "raise coverage"),
+        ({"coverage": 0.0}, "coverage"),
+        ({"modules": 0}, "modules"),
+        ({"smallest_period_m": -0.3}, "smallest_period_m"),
+        ({"readout": "loser"}, "readout"),
+    ],
+)
+def test_bad_config_is_one_clear_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        Economy.make(**values)
+    assert "\n" not in str(caught.value)
