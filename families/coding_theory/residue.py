@@ -1,18 +1,12 @@
 """Position as remainders: a few short periods name a huge range.  (Fiete, Burak & Brookings 2008)
 
-In lattice coordinates, x = u a1 + v a2 with a1, a2 the unit basis of a triangular lattice, module m keeps only
-
-    phase_m = (u, v) / λ_m  mod 1,
-
-a residue of each coordinate. If the periods λ_m are pairwise coprime integers in units of the resolution, the Chinese
+Module m keeps only the phase (u, v) / λ_m mod 1 of the lattice coordinates, a residue of each (`hexagonal` has the
+units, and how they integrate). If the periods λ_m are pairwise coprime integers in units of the resolution, the Chinese
 remainder theorem gives u and v back from their residues, uniquely over the lcm of the periods. Adding a displacement
 is carry-free: each module adds (Δu, Δv) / λ_m to its own phase and hears nothing from the others.
 
-A module's units tile the phases with three-cosine fields. The rate is exp(sharpness (Σ_k cos(w_k · z) − 3) / 3), where
-w_k are the hexagonal waves of a unit lattice and z the distance of the phase from the preferred one in that lattice.
-
 Decoding takes phases by population vector, then position by the remainder theorem (`decode_crt`) or by maximum
-likelihood over a stated range (`decode_maximum_likelihood`). Phases are float64: float32 drifts over 30,000 steps.
+likelihood over a stated range (`decode_maximum_likelihood`).
 """
 
 import math
@@ -24,10 +18,11 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
+from entorhinal.families.coding_theory.decoding import decode_waves, phase_waves
+from entorhinal.families.coding_theory.hexagonal import HexagonalModules
+from entorhinal.families.coding_theory.ring import least_units
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Card, Config, Model, Representation, State
-from entorhinal.families.world import Trajectories
+from entorhinal.families.model import Card, Config, Representation
 
 __all__ = [
     "Residue",
@@ -67,14 +62,14 @@ class ResidueConfig(Config):
     @model_validator(mode="after")
     def _tiled(self) -> Self:
         # population vectors of a coarser tiling are biased by more than 0.002 cycles
-        if self.phases_per_axis < (least := math.ceil(2 + 2 * math.sqrt(self.sharpness))):
+        if self.phases_per_axis < (least := least_units(self.sharpness)):
             raise ValueError(
                 f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
             )
         return self
 
 
-class Residue(Model):
+class Residue(HexagonalModules):
     """Modules of coprime periods that integrate displacement by themselves; N = modules * phases_per_axis²."""
 
     Config = ResidueConfig
@@ -109,73 +104,22 @@ class Residue(Model):
     )
 
     @property
+    def spacing_m(self) -> tuple[float, ...]:
+        return tuple(period * self.config.resolution_m for period in self.config.periods)
+
+    @property
     def range_m(self) -> float:
         """Length over which each lattice coordinate is unambiguous."""
         return unambiguous_range(self.config.periods) * self.config.resolution_m
 
-    def initial_state(self, start_m: Tensor) -> State:
-        """Phases in cycles, ``(B, M, 2)`` float64, of every module at ``start_m (B, 2)``."""
-        return torch.remainder(self._coordinates(start_m)[:, None] / self._period_m(start_m), 1)
-
-    def represent(
-        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
-    ) -> Representation:
-        start = self.initial_state(trajectories.start_m) if state is None else state
-        path_m = self._coordinates(trajectories.displacement_m).cumsum(1)  # (B, T, 2), displacement so far
-        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._period_m(path_m), 1)  # (B,T,M,2)
-        rates = self._tuning(phase.to(trajectories.displacement_m.dtype)).flatten(2)  # (B, T, M * n²)
-        return Representation(rates, phase[:, -1].clone())
-
     def decode(self, representation: Representation) -> Tensor:
         """Position ``(B, T, 2)`` by population vectors and the remainder theorem; NaN where the units are silent."""
-        phase = self.phases(representation.rates)
-        return self._position_m(decode_crt(phase, self.config.periods)).to(representation.rates)
+        found = decode_crt(self.phases(representation.rates), self.config.periods) * self.config.resolution_m
+        return (found @ self._basis(found)).to(representation.rates)
 
     def decode_maximum_likelihood(self, representation: Representation, reach_m: float) -> Tensor:
         """The same by maximum likelihood among positions within ``reach_m`` of the origin, ``(B, T, 2)``."""
-        phase = self.phases(representation.rates)
-        reach = math.ceil(2 / math.sqrt(3) * reach_m / self.config.resolution_m)  # the most that u or v can be
-        found = decode_maximum_likelihood(phase, self.config.periods, -reach, reach)
-        return self._position_m(found.where(phase.isfinite().all(-1), math.nan)).to(representation.rates)
-
-    def phases(self, rates: Tensor) -> Tensor:
-        """Phases in cycles by population vector: ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent units."""
-        rates = rates.double().unflatten(-1, (len(self.config.periods), -1))
-        turn = 2 * math.pi * self._preferred(rates)
-        sine, cosine = rates @ turn.sin(), rates @ turn.cos()  # (..., M, 2)
-        phase = torch.atan2(sine, cosine) / (2 * math.pi)
-        return phase.where(torch.hypot(sine, cosine) > 1e-6 * rates.sum(-1, keepdim=True), math.nan).mT
-
-    def _tuning(self, phase: Tensor) -> Tensor:
-        """Rates ``(..., M, n²)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
-        preferred = self._preferred(phase)
-        angle = preferred.new_full(preferred.shape[:1], self.config.orientation_rad)
-        basis = self._basis(phase)
-        waves = hexagonal_waves(torch.ones_like(angle), angle)
-        return hexagonal_tuning(phase @ basis, waves, preferred @ basis, self.config.sharpness)
-
-    def _preferred(self, like: Tensor) -> Tensor:
-        """Preferred phases ``(n², 2)``, a regular grid over the unit cell, the same in all modules."""
-        axis = torch.arange(self.config.phases_per_axis, dtype=like.dtype, device=like.device)
-        return torch.cartesian_prod(axis, axis) / self.config.phases_per_axis
-
-    def _basis(self, like: Tensor) -> Tensor:
-        """Rows a1 and a2, ``(2, 2)``: unit vectors 60 degrees apart."""
-        angle = self.config.orientation_rad + torch.tensor([0.0, math.pi / 3], dtype=torch.float64, device=like.device)
-        return torch.stack((angle.cos(), angle.sin()), -1).to(like.dtype)
-
-    def _coordinates(self, position_m: Tensor) -> Tensor:
-        """Lattice coordinates (u, v) in metres of ``position_m (..., 2)``, float64."""
-        return position_m.double() @ torch.linalg.inv(self._basis(position_m.double()))
-
-    def _position_m(self, coordinates: Tensor) -> Tensor:
-        """Positions in metres of lattice coordinates ``(..., 2)`` in units of resolution."""
-        return coordinates @ self._basis(coordinates) * self.config.resolution_m
-
-    def _period_m(self, like: Tensor) -> Tensor:
-        """Periods ``(M, 1)`` in metres, float64."""
-        period = torch.tensor(self.config.periods, dtype=torch.float64, device=like.device)
-        return (period * self.config.resolution_m)[:, None]
+        return self.decode_within(representation, 2 / math.sqrt(3) * reach_m)  # the most that u or v can be
 
 
 def unambiguous_range(periods: Sequence[int]) -> int:
@@ -246,42 +190,14 @@ def decode_crt(phase: Tensor, periods: Sequence[int]) -> Tensor:
     return position - span // 2 + (weight * (residue - whole)).sum(-1)
 
 
-def decode_maximum_likelihood(
-    phase: Tensor, periods: Sequence[int], low: float, high: float, *, step: float = 0.25, max_elements: int = 2**20
-) -> Tensor:
+def decode_maximum_likelihood(phase: Tensor, periods: Sequence[int], low: float, high: float) -> Tensor:
     """The position in [low, high], in units of resolution, most likely to give noisy phases ``(..., M)``: ``(...)``.
 
-    Phase noise is taken as von Mises and equal in all modules, so the log-likelihood is Σ_m cos 2π(φ_m − x/λ_m).
-    Candidates lie ``step`` apart and the best is refined by Newton steps; a step of 1 is too coarse, as then positions
-    whose residues are all off by half a unit rival the true one. The work is chunked over candidates, with at most
-    about ``max_elements`` likelihoods in memory. Over the whole range this is hardly better than `decode_crt`; over a
-    small part of it, it withstands far more noise.
+    Phase noise is taken as von Mises and equal in all modules, so the log-likelihood is Σ_m cos 2π(φ_m − x/λ_m), and
+    `decode_waves` finds its maximum. Over the whole range this is hardly better than `decode_crt`; over a small part of
+    it, it withstands far more noise.
     """
-    if not (low <= high and step > 0):
-        raise InputError(
-            f"decode_maximum_likelihood: low={low}, high={high}, step={step}; give low <= high and a step above 0"
-        )
-    period = torch.tensor(_checked(periods), dtype=torch.float64, device=phase.device)
-    word = phase.double().reshape(-1, len(periods))
-    waves = _waves(word)
-    candidates = torch.arange(low, high + 1e-9 * step, step, dtype=torch.float64, device=phase.device)
-    best = torch.full_like(word[:, 0], -math.inf)
-    position = torch.full_like(best, math.nan)
-    for block in candidates.split(max(1, max_elements // max(1, len(word)))):
-        value, index = (waves @ _waves(block[:, None] / period).T).max(-1)
-        position = torch.where(value > best, block[index], position)
-        best = torch.maximum(best, value)
-    start = position
-    for _ in range(4):
-        turn = 2 * math.pi * (word - position[:, None] / period)
-        newton = (turn.sin() / period).sum(-1) / (2 * math.pi * (turn.cos() / period**2).sum(-1))
-        position = (start + (position + newton - start).clamp(-step, step)).clamp(low, high)
-    return position.reshape(phase.shape[:-1])
-
-
-def _waves(phase: Tensor) -> Tensor:
-    """cos and sin of phases in cycles, ``(S, M)`` -> ``(S, 2M)``; products of two such rows sum cosines."""
-    return torch.cat(((2 * math.pi * phase).cos(), (2 * math.pi * phase).sin()), -1)
+    return decode_waves(phase_waves(phase), _checked(periods), low, high)
 
 
 def _checked(periods: Sequence[int]) -> list[int]:

@@ -1,0 +1,122 @@
+"""Modules of hexagonal fields that keep phases of position: what the populations of this family share.
+
+In lattice coordinates, x = u a1 + v a2 with a1, a2 the unit basis of a triangular lattice, module m keeps only
+
+    phase_m = (u, v) / λ_m  mod 1,                                                                               (1)
+
+and integrates displacement by itself, in float64: float32 drifts over 30,000 steps. Its units tile the phases with
+three-cosine fields,
+
+    f = exp(sharpness (Σ_k cos(w_k · z) − 3) / 3),                                                               (2)
+
+where w_k are the hexagonal waves of a unit lattice and z the distance of the phase from the preferred one in that
+lattice. A module is read by its population vector in each lattice coordinate, and position from all of them by maximum
+likelihood within the range that the model says it covers.
+"""
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
+from entorhinal.families.coding_theory.decoding import decode_waves
+from entorhinal.families.model import Model, Representation, State
+from entorhinal.families.world import Trajectories
+
+__all__ = ["HexagonalModules"]
+
+
+class HexagonalModules(Model):
+    """Phases of M modules in the plane. The config has ``sharpness`` and ``orientation_rad``, one for all modules."""
+
+    @property
+    @abstractmethod
+    def spacing_m(self) -> tuple[float, ...]:
+        """Lattice spacings of the modules."""
+
+    @property
+    @abstractmethod
+    def range_m(self) -> float:
+        """Length of each lattice coordinate, around 0, within which a position is decoded."""
+
+    @property
+    def tiling(self) -> tuple[int, ...]:
+        """Phases per lattice axis of each module; it has the square of that many units."""
+        return (self.config.phases_per_axis,) * len(self.spacing_m)
+
+    def initial_state(self, start_m: Tensor) -> State:
+        """Phases in cycles, ``(B, M, 2)`` float64, of every module at ``start_m (B, 2)``."""
+        return torch.remainder(self._coordinates(start_m)[:, None] / self._period_m(start_m), 1)
+
+    def represent(
+        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
+    ) -> Representation:
+        start = self.initial_state(trajectories.start_m) if state is None else state
+        path_m = self._coordinates(trajectories.displacement_m).cumsum(1)  # (B, T, 2), displacement so far
+        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._period_m(path_m), 1)  # (B, T, M, 2)
+        seen = phase if generator is None else self.with_phase_noise(phase, generator)
+        rates = self._tuning(seen.to(trajectories.displacement_m.dtype))  # (B, T, N)
+        return Representation(rates if generator is None else self.with_spikes(rates, generator), phase[:, -1].clone())
+
+    def with_phase_noise(self, phase: Tensor, generator: torch.Generator) -> Tensor:
+        """What the units see of the phases ``(..., M, 2)``; here, all."""
+        return phase
+
+    def with_spikes(self, rates: Tensor, generator: torch.Generator) -> Tensor:
+        """What a reader sees of the rates ``(..., N)``; here, all."""
+        return rates
+
+    def decode(self, representation: Representation) -> Tensor:
+        """Position ``(B, T, 2)`` by maximum likelihood within `range_m`; NaN where the units are silent."""
+        return self.decode_within(representation, self.range_m / 2)
+
+    def decode_within(self, representation: Representation, reach_m: float) -> Tensor:
+        """The same among positions whose lattice coordinates are at most ``reach_m``."""
+        found = decode_waves(self.waves(representation.rates), self.spacing_m, -reach_m, reach_m)
+        return (found @ self._basis(found)).to(representation.rates)
+
+    def waves(self, rates: Tensor) -> Tensor:
+        """Population vectors ``(..., 2, M)`` complex128 of the rates ``(..., N)``, one for each lattice coordinate."""
+        found = []
+        for module, side in zip(rates.double().split([side**2 for side in self.tiling], -1), self.tiling, strict=True):
+            turn = 2 * math.pi * _preferred(side, module)
+            found.append(torch.complex(module @ turn.cos(), module @ turn.sin()))
+        waves, total = torch.stack(found, -1), rates.sum(-1)[..., None, None]
+        return waves.where(waves.abs() > 1e-6 * total, 0 * total)  # NaN stays NaN
+
+    def phases(self, rates: Tensor) -> Tensor:
+        """Phases in cycles by population vector: ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent modules."""
+        waves = self.waves(rates)
+        return (waves.angle() / (2 * math.pi)).where(waves != 0, math.nan)
+
+    def _tuning(self, phase: Tensor) -> Tensor:
+        """Rates ``(..., N)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
+        basis, rates = self._basis(phase), []
+        for module, side in enumerate(self.tiling):
+            preferred = _preferred(side, phase)
+            angle = preferred.new_full(preferred.shape[:1], self.config.orientation_rad)
+            waves = hexagonal_waves(torch.ones_like(angle), angle)
+            position = phase[..., module, :] @ basis
+            rates.append(hexagonal_tuning(position, waves, preferred @ basis, self.config.sharpness))
+        return torch.cat(rates, -1)
+
+    def _basis(self, like: Tensor) -> Tensor:
+        """Rows a1 and a2, ``(2, 2)``: unit vectors 60 degrees apart."""
+        angle = self.config.orientation_rad + torch.tensor([0.0, math.pi / 3], dtype=torch.float64, device=like.device)
+        return torch.stack((angle.cos(), angle.sin()), -1).to(like.dtype)
+
+    def _coordinates(self, position_m: Tensor) -> Tensor:
+        """Lattice coordinates (u, v) in metres of ``position_m (..., 2)``, float64."""
+        return position_m.double() @ torch.linalg.inv(self._basis(position_m.double()))
+
+    def _period_m(self, like: Tensor) -> Tensor:
+        """Spacings ``(M, 1)`` in metres, float64."""
+        return torch.tensor(self.spacing_m, dtype=torch.float64, device=like.device)[:, None]
+
+
+def _preferred(side: int, like: Tensor) -> Tensor:
+    """Preferred phases ``(side², 2)``, a regular grid over the unit cell."""
+    axis = torch.arange(side, dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(axis, axis) / side
