@@ -1,9 +1,9 @@
 """Position as remainders: a few short periods name a huge range.  (Fiete, Burak & Brookings 2008)
 
-Module m keeps only the phase (u, v) / λ_m mod 1 of the lattice coordinates, a residue of each (`hexagonal` has the
-units, and how they integrate). If the periods λ_m are pairwise coprime integers in units of the resolution, the Chinese
-remainder theorem gives u and v back from their residues, uniquely over the lcm of the periods. Adding a displacement
-is carry-free: each module adds (Δu, Δv) / λ_m to its own phase and hears nothing from the others.
+Module m keeps only the phase (u, v) / λ_m mod 1 of the lattice coordinates, a residue of each (`phase_modules` has
+the units, and how they integrate). If the periods λ_m are pairwise coprime integers in units of the resolution, the
+Chinese remainder theorem gives u and v back from their residues, uniquely over the lcm of the periods. Adding a
+displacement is carry-free: each module adds (Δu, Δv) / λ_m to its own phase and hears nothing from the others.
 
 Decoding takes phases by population vector, then position by the remainder theorem (`decode_crt`) or by maximum
 likelihood over a stated range (`decode_maximum_likelihood`).
@@ -19,8 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from entorhinal.families.coding_theory.decoding import decode_waves, phase_waves
-from entorhinal.families.coding_theory.hexagonal import HexagonalModules
-from entorhinal.families.coding_theory.ring import least_units
+from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Representation
 
@@ -62,14 +61,14 @@ class ResidueConfig(Config):
     @model_validator(mode="after")
     def _tiled(self) -> Self:
         # population vectors of a coarser tiling are biased by more than 0.002 cycles
-        if self.phases_per_axis < (least := least_units(self.sharpness)):
+        if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
             raise ValueError(
                 f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
             )
         return self
 
 
-class Residue(HexagonalModules):
+class Residue(PhaseModules):
     """Modules of coprime periods that integrate displacement by themselves; N = modules * phases_per_axis²."""
 
     Config = ResidueConfig
@@ -103,9 +102,14 @@ class Residue(HexagonalModules):
         },
     )
 
-    @property
-    def spacing_m(self) -> tuple[float, ...]:
-        return tuple(period * self.config.resolution_m for period in self.config.periods)
+    def __init__(self, config: ResidueConfig) -> None:
+        super().__init__(
+            config,
+            period_m=tuple(period * config.resolution_m for period in config.periods),
+            phases_per_axis=config.phases_per_axis,
+            sharpness=config.sharpness,
+            orientation_rad=config.orientation_rad,
+        )
 
     @property
     def range_m(self) -> float:
@@ -119,7 +123,12 @@ class Residue(HexagonalModules):
 
     def decode_maximum_likelihood(self, representation: Representation, reach_m: float) -> Tensor:
         """The same by maximum likelihood among positions within ``reach_m`` of the origin, ``(B, T, 2)``."""
-        return self.decode_within(representation, 2 / math.sqrt(3) * reach_m)  # the most that u or v can be
+        reach = 2 / math.sqrt(3) * reach_m  # the most that u or v can be
+        if 2 * reach > self.range_m:
+            raise InputError(
+                f"reach_m is {reach_m}; the code is ambiguous beyond {self.range_m * math.sqrt(3) / 4:g} m"
+            )
+        return self.decode_within(representation, reach)
 
 
 def unambiguous_range(periods: Sequence[int]) -> int:
@@ -195,9 +204,15 @@ def decode_maximum_likelihood(phase: Tensor, periods: Sequence[int], low: float,
 
     Phase noise is taken as von Mises and equal in all modules, so the log-likelihood is Σ_m cos 2π(φ_m − x/λ_m), and
     `decode_waves` finds its maximum. Over the whole range this is hardly better than `decode_crt`; over a small part of
-    it, it withstands far more noise.
+    it, it withstands far more noise. A search longer than the unambiguous range has no answer of its own and raises
+    `InputError`.
     """
-    return decode_waves(phase_waves(phase), _checked(periods), low, high)
+    if high - low > (span := unambiguous_range(periods)):
+        raise InputError(
+            f"decode_maximum_likelihood: low={low}, high={high} span more than the unambiguous range of {span} units; "
+            "search less, or give more periods"
+        )
+    return decode_waves(phase_waves(phase), periods, low, high)
 
 
 def _checked(periods: Sequence[int]) -> list[int]:

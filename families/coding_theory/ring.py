@@ -22,21 +22,17 @@ import torch
 from scipy.special import ive
 from torch import Tensor
 
+from entorhinal.families.coding_theory.phase_modules import least_phases_per_axis
 from entorhinal.families.errors import InputError
 
-__all__ = ["least_units", "ring_information", "ring_tuning", "ring_waves", "spike_counts"]
-
-
-def least_units(sharpness: float) -> int:
-    """The fewest units on a ring, or on an axis of a module, that tile it: fewer see between their fields."""
-    if not sharpness > 0:
-        raise InputError(f"sharpness is {sharpness}; give a number above 0")
-    return math.ceil(2 + 2 * math.sqrt(sharpness))
+__all__ = ["ring_information", "ring_tuning", "ring_waves", "spike_counts"]
 
 
 def ring_tuning(phase: Tensor, units: int, sharpness: float) -> Tensor:
     """Equation (1), peak 1: phase ``(...)`` in cycles -> ``(..., units)``. Fields too narrow to tile are refused."""
-    if units < (least := least_units(sharpness)):
+    if not sharpness > 0:
+        raise InputError(f"sharpness is {sharpness}; give a number above 0")
+    if units < (least := least_phases_per_axis(sharpness)):
         raise InputError(
             f"{units} units with fields of sharpness {sharpness:g} leave gaps; give {least} or more, or wider fields"
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entorhinal.families.coding_theory.decoding import decode_waves, log_likelihood, phase_waves
-from entorhinal.families.coding_theory.ring import least_units, ring_information, ring_tuning, ring_waves, spike_counts
+from entorhinal.families.coding_theory.ring import ring_information, ring_tuning, ring_waves, spike_counts
 from entorhinal.families.errors import InputError
 
 
@@ -145,4 +145,4 @@ def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="leave gaps; give 12 or more"):
         ring_tuning(torch.zeros(1), 11, 25.0)
     with pytest.raises(InputError, match="sharpness is 0"):
-        least_units(0.0)
+        ring_tuning(torch.zeros(1), 11, 0.0)

@@ -10,14 +10,15 @@ three-cosine fields,
     f = exp(sharpness (Σ_k cos(w_k · z) − 3) / 3),                                                               (2)
 
 where w_k are the hexagonal waves of a unit lattice and z the distance of the phase from the preferred one in that
-lattice. A module is read by its population vector in each lattice coordinate, and position from all of them by maximum
-likelihood within the range that the model says it covers.
+lattice. Near its peak a field is a Gaussian of standard deviation √(2 / sharpness) / |w|, with |w| = 4π/√3
+(`field_sharpness` inverts this). A module is read by its population vector in each lattice coordinate, and position
+from all of them by maximum likelihood within a stated range.
 """
 
 import math
-from abc import abstractmethod
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
@@ -25,62 +26,78 @@ from entorhinal.families.coding_theory.decoding import decode_waves
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["HexagonalModules"]
+__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis"]
 
 
-class HexagonalModules(Model):
-    """Phases of M modules in the plane. The config has ``sharpness`` and ``orientation_rad``, one for all modules."""
+def field_sharpness(width: float) -> float:
+    """The sharpness of fields whose standard deviation at the peak is ``width`` spacings."""
+    return 2 / (width * 4 * math.pi / math.sqrt(3)) ** 2
 
-    @property
-    @abstractmethod
-    def spacing_m(self) -> tuple[float, ...]:
-        """Lattice spacings of the modules."""
 
-    @property
-    @abstractmethod
-    def range_m(self) -> float:
-        """Length of each lattice coordinate, around 0, within which a position is decoded."""
+def least_phases_per_axis(sharpness: float) -> int:
+    """Fewer preferred phases than these on an axis, or on a ring, leave gaps between fields: population vectors are
+    then biased by more than 0.002 cycles."""
+    return max(3, math.ceil(2 + 2 * math.sqrt(sharpness)))
 
-    @property
-    def tiling(self) -> tuple[int, ...]:
-        """Phases per lattice axis of each module; it has the square of that many units."""
-        return (self.config.phases_per_axis,) * len(self.spacing_m)
+
+class PhaseModules(Model):
+    """Rates ``(B, T, N)`` in (0, 1]; state: phases in cycles, ``(B, M, 2)`` float64.
+
+    phases_per_axis: one number, or one a module; a module has the square of it in units.
+    """
+
+    def __init__(
+        self,
+        config: BaseModel,
+        *,
+        period_m: tuple[float, ...],
+        phases_per_axis: int | tuple[int, ...],
+        sharpness: float,
+        orientation_rad: float,
+    ) -> None:
+        super().__init__(config)
+        self.period_m = period_m
+        self.phases_per_axis = (
+            (phases_per_axis,) * len(period_m) if isinstance(phases_per_axis, int) else phases_per_axis
+        )
+        self.sharpness = sharpness
+        self.orientation_rad = orientation_rad
 
     def initial_state(self, start_m: Tensor) -> State:
         """Phases in cycles, ``(B, M, 2)`` float64, of every module at ``start_m (B, 2)``."""
-        return torch.remainder(self._coordinates(start_m)[:, None] / self._period_m(start_m), 1)
+        return torch.remainder(self._coordinates(start_m)[:, None] / self._periods(start_m), 1)
 
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
     ) -> Representation:
         start = self.initial_state(trajectories.start_m) if state is None else state
         path_m = self._coordinates(trajectories.displacement_m).cumsum(1)  # (B, T, 2), displacement so far
-        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._period_m(path_m), 1)  # (B, T, M, 2)
+        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._periods(path_m), 1)  # (B, T, M, 2)
         seen = phase if generator is None else self.with_phase_noise(phase, generator)
         rates = self._tuning(seen.to(trajectories.displacement_m.dtype))  # (B, T, N)
-        return Representation(rates if generator is None else self.with_spikes(rates, generator), phase[:, -1].clone())
+        if generator is not None:
+            rates = self.with_spikes(rates, trajectories.dt_s, generator)
+        return Representation(rates, phase[:, -1].clone())
 
     def with_phase_noise(self, phase: Tensor, generator: torch.Generator) -> Tensor:
         """What the units see of the phases ``(..., M, 2)``; here, all."""
         return phase
 
-    def with_spikes(self, rates: Tensor, generator: torch.Generator) -> Tensor:
-        """What a reader sees of the rates ``(..., N)``; here, all."""
+    def with_spikes(self, rates: Tensor, dt_s: float, generator: torch.Generator) -> Tensor:
+        """What a reader sees in a step of the rates ``(..., N)``; here, all."""
         return rates
 
-    def decode(self, representation: Representation) -> Tensor:
-        """Position ``(B, T, 2)`` by maximum likelihood within `range_m`; NaN where the units are silent."""
-        return self.decode_within(representation, self.range_m / 2)
-
     def decode_within(self, representation: Representation, reach_m: float) -> Tensor:
-        """The same among positions whose lattice coordinates are at most ``reach_m``."""
-        found = decode_waves(self.waves(representation.rates), self.spacing_m, -reach_m, reach_m)
+        """Position ``(B, T, 2)`` by maximum likelihood where both lattice coordinates are at most ``reach_m``; NaN
+        where the units are silent."""
+        found = decode_waves(self.waves(representation.rates), self.period_m, -reach_m, reach_m)
         return (found @ self._basis(found)).to(representation.rates)
 
     def waves(self, rates: Tensor) -> Tensor:
         """Population vectors ``(..., 2, M)`` complex128 of the rates ``(..., N)``, one for each lattice coordinate."""
         found = []
-        for module, side in zip(rates.double().split([side**2 for side in self.tiling], -1), self.tiling, strict=True):
+        parts = rates.double().split([side**2 for side in self.phases_per_axis], -1)
+        for module, side in zip(parts, self.phases_per_axis, strict=True):
             turn = 2 * math.pi * _preferred(side, module)
             found.append(torch.complex(module @ turn.cos(), module @ turn.sin()))
         waves, total = torch.stack(found, -1), rates.sum(-1)[..., None, None]
@@ -94,26 +111,26 @@ class HexagonalModules(Model):
     def _tuning(self, phase: Tensor) -> Tensor:
         """Rates ``(..., N)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
         basis, rates = self._basis(phase), []
-        for module, side in enumerate(self.tiling):
+        for module, side in enumerate(self.phases_per_axis):
             preferred = _preferred(side, phase)
-            angle = preferred.new_full(preferred.shape[:1], self.config.orientation_rad)
+            angle = preferred.new_full(preferred.shape[:1], self.orientation_rad)
             waves = hexagonal_waves(torch.ones_like(angle), angle)
             position = phase[..., module, :] @ basis
-            rates.append(hexagonal_tuning(position, waves, preferred @ basis, self.config.sharpness))
+            rates.append(hexagonal_tuning(position, waves, preferred @ basis, self.sharpness))
         return torch.cat(rates, -1)
 
     def _basis(self, like: Tensor) -> Tensor:
         """Rows a1 and a2, ``(2, 2)``: unit vectors 60 degrees apart."""
-        angle = self.config.orientation_rad + torch.tensor([0.0, math.pi / 3], dtype=torch.float64, device=like.device)
+        angle = self.orientation_rad + torch.tensor([0.0, math.pi / 3], dtype=torch.float64, device=like.device)
         return torch.stack((angle.cos(), angle.sin()), -1).to(like.dtype)
 
     def _coordinates(self, position_m: Tensor) -> Tensor:
         """Lattice coordinates (u, v) in metres of ``position_m (..., 2)``, float64."""
         return position_m.double() @ torch.linalg.inv(self._basis(position_m.double()))
 
-    def _period_m(self, like: Tensor) -> Tensor:
-        """Spacings ``(M, 1)`` in metres, float64."""
-        return torch.tensor(self.spacing_m, dtype=torch.float64, device=like.device)[:, None]
+    def _periods(self, like: Tensor) -> Tensor:
+        """Periods ``(M, 1)`` in metres, float64."""
+        return torch.tensor(self.period_m, dtype=torch.float64, device=like.device)[:, None]
 
 
 def _preferred(side: int, like: Tensor) -> Tensor:

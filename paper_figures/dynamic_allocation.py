@@ -1,0 +1,292 @@
+"""How many neurons for each module when the animal moves?  Mosheiff et al. 2017: allocation, and what it is worth."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from torch import Tensor
+
+from entorhinal.families.coding_theory.decoding import decode_waves
+from entorhinal.families.coding_theory.dynamic import allocation, least_error_allocation, steady_variance
+from entorhinal.families.coding_theory.ring import ring_information, ring_waves
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+
+__all__ = ["FIGURE", "claims", "compute", "draw"]
+
+RATIO, SMALLEST_M, MODULES = 1.5, 0.3, 5
+PERIODS_M = tuple(SMALLEST_M * RATIO**step for step in reversed(range(MODULES)))
+UNITS = 1000
+SHARPNESS, PEAK_HZ = 3.0, 1.0
+DIFFUSION_M2_S = 0.05
+REST_S = 0.1  # read-out time of an animal at rest
+DT_S, TRIALS, BURN_IN, STEPS, EVERY = 0.001, 50, 800, 600, 4
+SINGLE_UNITS = (30, 100, 300)  # of one module of the smallest period
+MEMORIES = tuple(np.geomspace(1 / 8, 8, 7))  # over the best one
+EQUAL, RELATIVE, LEAST = "equal", "equal relative error", "least error"
+REST = "at rest"
+CITATION = "Mosheiff et al. 2017"
+COLOURS = {EQUAL: "#666666", RELATIVE: "#0072B2", LEAST: "#009E73", REST: "#D55E00"}
+PER_UNIT = ring_information(1, SHARPNESS, PEAK_HZ)  # a: information rate of a unit at a period of 1 m
+
+FIGURE = Figure(
+    id="dynamic_allocation",
+    title="Module sizes for a moving animal",
+    caption=(
+        "(a) Neurons of each module when 1,000 are shared out: equal relative error at every step for an animal that "
+        "diffuses (0.05 m²/s, blue) or rests (orange), and least expected squared error while it diffuses (green). (b) "
+        "Squared error of following the animal with one module (0.3 m) of 30, 100 and 300 units (Poisson, 1 Hz at the "
+        "peak) against the time constant of an exponential memory; both over what the filter theory says is best. (c) "
+        "Error of following the animal with all five modules, root-mean-square, by allocation; grey: ten groups "
+        "of trials, bars: their mean and standard error."
+    ),
+    models=("coding_theory/dynamic-v1",),
+)
+
+
+def _walk(generator: torch.Generator, half_m: float) -> Tensor:
+    """Brownian positions ``(B, T)`` within walls."""
+    start = (2 * torch.rand(TRIALS, 1, generator=generator, dtype=torch.float64) - 1) * half_m
+    step = torch.randn(TRIALS, BURN_IN + STEPS, generator=generator, dtype=torch.float64)
+    free = start + math.sqrt(2 * DIFFUSION_M2_S * DT_S) * step.cumsum(1)
+    folded = torch.remainder(free + half_m, 4 * half_m)
+    return torch.minimum(folded, 4 * half_m - folded) - half_m
+
+
+def _remembered(waves: Tensor, memory_s: float) -> Tensor:
+    """Sum over past spikes ``(B, T)``, forgotten exponentially, at every ``EVERY``th step after the burn-in."""
+    keep, now, found = math.exp(-DT_S / memory_s), torch.zeros_like(waves[:, 0]), []
+    for step, new in enumerate(waves.unbind(1)):
+        now = keep * now + new
+        if step >= BURN_IN and (step - BURN_IN) % EVERY == 0:
+            found.append(now)
+    return torch.stack(found, 1)
+
+
+def _spikes(position_m: Tensor, period_m: float, units: int, generator: torch.Generator) -> Tensor:
+    phase = position_m / period_m
+    return torch.stack([ring_waves(row, units, SHARPNESS, PEAK_HZ * DT_S, generator) for row in phase])
+
+
+def single_module_rows(generator: torch.Generator) -> list[dict[str, object]]:
+    """Squared error of one module by the time constant of the memory, over the filter's."""
+    rows: list[dict[str, object]] = []
+    period_m = PERIODS_M[-1]
+    for units in SINGLE_UNITS:
+        rate = PER_UNIT * units / period_m**2
+        expected = float(steady_variance(np.asarray(rate), DIFFUSION_M2_S))
+        position_m = _walk(generator, 1.0)
+        waves = _spikes(position_m, period_m, units, generator)
+        truth = position_m[:, BURN_IN::EVERY] / period_m
+        for memory in MEMORIES:
+            found = _remembered(waves, memory / math.sqrt(2 * DIFFUSION_M2_S * rate)).angle() / (2 * math.pi)
+            error = found - truth
+            square = float((error - error.round()).square().mean()) * period_m**2
+            rows.append(
+                {"panel": "b", "units": units, "memory": float(memory), "variance": square, "expected": expected}
+            )
+    return rows
+
+
+def tracking_rows(rule: str, sizes: np.ndarray, generator: torch.Generator) -> list[dict[str, object]]:
+    """Errors of following the animal with all modules, ten groups of trials."""
+    position_m = _walk(generator, 0.45 * PERIODS_M[0])
+    memories, found = [], []
+    for period_m, size in zip(PERIODS_M, sizes, strict=True):
+        units = round(size)
+        memories.append(1 / math.sqrt(2 * DIFFUSION_M2_S * PER_UNIT * units / period_m**2))
+        found.append(_remembered(_spikes(position_m, period_m, units, generator), memories[-1]))
+    decoded = decode_waves(torch.stack(found, -1), PERIODS_M, -PERIODS_M[0] / 2, PERIODS_M[0] / 2)
+    error = (decoded - position_m[:, BURN_IN::EVERY]).nan_to_num(nan=PERIODS_M[0] / 2)
+    return [
+        {"panel": "c", "rule": rule, "group": group, "rms_m": float(part.square().mean().sqrt())}
+        for group, part in enumerate(error.chunk(10))
+    ]
+
+
+def compute(progress: Progress) -> Data:
+    """A row a module and rule, a memory, or a group of trials."""
+    generator = torch.Generator().manual_seed(0)
+    rules = {
+        EQUAL: np.full(MODULES, UNITS / MODULES),
+        RELATIVE: allocation(PERIODS_M, UNITS, ratio=RATIO),
+        LEAST: least_error_allocation(PERIODS_M, UNITS, PER_UNIT, DIFFUSION_M2_S),
+        REST: allocation(PERIODS_M, UNITS, ratio=RATIO, moving=False),
+        f"{LEAST}, {REST}": least_error_allocation(PERIODS_M, UNITS, PER_UNIT, DIFFUSION_M2_S, rest_s=REST_S),
+    }
+    rows: list[dict[str, object]] = [
+        {"panel": "a", "rule": rule, "period_m": period_m, "units": float(size)}
+        for rule, sizes in rules.items()
+        for period_m, size in zip(PERIODS_M, sizes, strict=True)
+    ]
+    progress(1, 5)
+    rows += single_module_rows(generator)
+    progress(2, 5)
+    for done, rule in enumerate((EQUAL, RELATIVE, LEAST), 3):
+        rows += tracking_rows(rule, rules[rule], generator)
+        progress(done, 5)
+    return Data(pd.DataFrame(rows))
+
+
+def _rows(data: Data, panel: str, **where: str | float) -> pd.DataFrame:
+    found = data.table[data.table["panel"] == panel]
+    for column, value in where.items():
+        found = found[found[column] == value if isinstance(value, str) else np.isclose(found[column], value)]
+    if found.empty:
+        raise LookupError(f"no rows of panel {panel} with {where}")
+    return found
+
+
+def _sizes(data: Data, rule: str) -> pd.DataFrame:
+    return _rows(data, "a", rule=rule).sort_values("period_m")
+
+
+def _exponent(data: Data) -> float:
+    rows = _sizes(data, RELATIVE)
+    return float(np.polyfit(np.log(rows["period_m"]), np.log(rows["units"]), 1)[0])
+
+
+def _least_step(data: Data) -> float:
+    """The smallest ratio of a module's size to the next coarser one's."""
+    size = _sizes(data, LEAST)["units"].to_numpy(float)
+    return float((size[:-1] / size[1:]).min())
+
+
+def _worst_variance(data: Data) -> float:
+    """Squared error over expected at the best memory, of the module where it is furthest from 1."""
+    rows = _rows(data, "b", memory=1.0)
+    ratio = (rows["variance"] / rows["expected"]).to_numpy(float)
+    return float(ratio[np.argmax(np.abs(np.log(ratio)))])
+
+
+def _best_memory(data: Data) -> float:
+    """The memory of least error over the expected one, geometric mean over modules."""
+    rows = _rows(data, "b")
+    best = rows.loc[rows.groupby("units")["variance"].idxmin(), "memory"]
+    return float(np.exp(np.log(best).mean()))
+
+
+def _rms(data: Data, rule: str) -> float:
+    return float(np.sqrt(_rows(data, "c", rule=rule)["rms_m"].pow(2).mean()))
+
+
+def _gain(data: Data) -> float:
+    return _rms(data, EQUAL) / _rms(data, LEAST)
+
+
+def _exchanged(one: str, other: str) -> Callable[[Data], Data]:
+    def control(data: Data) -> Data:
+        return replace(data, table=data.table.assign(rule=data.table["rule"].replace({one: other, other: one})))
+
+    return control
+
+
+def _long_memory(data: Data) -> Data:
+    """A control: every memory is said to be eight times shorter than it is."""
+    kept = data.table[data.table["panel"].ne("b") | data.table["memory"].ge(1)]
+    return replace(data, table=kept.assign(memory=kept["memory"] / MEMORIES[-1]))
+
+
+claims = (
+    Claim(
+        id="dynamic_exponent",
+        statement="With equal relative error at every step the size of a module falls with its spacing to the power −2",
+        paper="sharply; −2 is our derivation",
+        citation=CITATION,
+        statistic=_exponent,
+        control=_exchanged(RELATIVE, REST),
+        **within(-2.0),
+    ),
+    Claim(
+        id="dynamic_sizes_fall",
+        statement="Where the expected squared error is least, every module is larger than the next coarser one "
+        "(smallest ratio > 1)",
+        paper="falls sharply",
+        citation=CITATION,
+        statistic=_least_step,
+        control=_exchanged(LEAST, f"{LEAST}, {REST}"),
+        low=1.0,
+    ),
+    Claim(
+        id="dynamic_steady_error",
+        statement="The squared error of following a diffusing animal is √(2 D / J) (measured / expected)",
+        paper="1",
+        citation=CITATION,
+        statistic=_worst_variance,
+        control=_long_memory,
+        **within(1.0, 0.15),
+    ),
+    Claim(
+        id="dynamic_memory",
+        statement="The best memory lasts 1 / √(2 D J) (measured / expected)",
+        paper="1",
+        citation=CITATION,
+        statistic=_best_memory,
+        control=_long_memory,
+        low=0.7,
+        high=1.4,
+    ),
+    Claim(
+        id="dynamic_gain",
+        statement="The allocation of least error follows the animal better than equal modules (error of equal / of "
+        "least ≥ 1.1, 1,000 units)",
+        paper="better",
+        citation=CITATION,
+        statistic=_gain,
+        control=_exchanged(EQUAL, LEAST),
+        low=1.1,
+    ),
+)
+
+
+def draw(data: Data) -> Canvas:
+    """Three panels, 180 mm wide: sizes, memory of one module, error of all."""
+    canvas = Canvas(figsize=(180 / 25.4, 68 / 25.4), layout="constrained")
+    size_axes, memory_axes, error_axes = canvas.subplots(1, 3, width_ratios=(1.1, 1.1, 0.8))
+    _draw_sizes(size_axes, data)
+    _draw_memory(memory_axes, data)
+    _draw_errors(error_axes, data)
+    for letter, axes in zip("abc", (size_axes, memory_axes, error_axes), strict=True):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    canvas.draw_without_rendering()  # fixes text sizes while the style holds
+    return canvas
+
+
+def _draw_sizes(axes: Axes, data: Data) -> None:
+    for rule, marker, label in ((RELATIVE, "o", "moving"), (LEAST, "^", "moving, least error"), (REST, "s", "at rest")):
+        rows = _sizes(data, rule)
+        axes.plot(rows["period_m"], rows["units"], f"{marker}-", ms=4, lw=1, color=COLOURS[rule], label=label)
+    axes.set(xscale="log", yscale="log", ylim=(20, 3000), xlabel="Period (m)", ylabel="Neurons in the module")
+    axes.set_xticks(PERIODS_M, [f"{period:.2f}" for period in PERIODS_M])
+    axes.set_xticks([], minor=True)
+    axes.legend(loc="upper right", borderaxespad=0.2)
+
+
+def _draw_memory(axes: Axes, data: Data) -> None:
+    memory = np.geomspace(MEMORIES[0], MEMORIES[-1], 100)
+    axes.plot(memory, (memory + 1 / memory) / 2, "--", lw=0.9, color="#666666", label="filter theory")
+    for units, colour in zip(SINGLE_UNITS, ("#9ecae1", "#4292c6", "#08306b"), strict=False):
+        rows = _rows(data, "b", units=units)
+        axes.plot(rows["memory"], rows["variance"] / rows["expected"], "o", ms=4, color=colour, label=f"{units} units")
+    axes.set(xscale="log", yscale="log", xlabel="Memory / best memory", ylabel="Squared error / least, theory")
+    axes.set_xticks([0.125, 0.5, 1, 2, 8], ["1/8", "1/2", "1", "2", "8"])
+    axes.set_xticks([], minor=True)
+    axes.set_yticks([1, 2, 4], ["1", "2", "4"])
+    axes.set_yticks([], minor=True)
+    axes.legend(loc="upper center", borderaxespad=0.2)
+
+
+def _draw_errors(axes: Axes, data: Data) -> None:
+    names = {EQUAL: "equal", RELATIVE: "equal\nrelative\nerror", LEAST: "least\nerror"}
+    for place, rule in enumerate(names):
+        group_cm = 100 * _rows(data, "c", rule=rule)["rms_m"].to_numpy(float)
+        axes.plot(np.linspace(place - 0.15, place + 0.15, len(group_cm)), group_cm, "o", ms=2.5, color="#bbbbbb")
+        error = group_cm.std(ddof=1) / math.sqrt(len(group_cm))
+        axes.errorbar(place, group_cm.mean(), error, fmt="o", ms=5, color=COLOURS[rule], capsize=3, lw=1)
+    axes.set_xticks(range(len(names)), list(names.values()))
+    axes.set(xlim=(-0.5, len(names) - 0.5), xlabel="Allocation", ylabel="Error, r.m.s. (cm)")
+    axes.set_ylim(bottom=0)
