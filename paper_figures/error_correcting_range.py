@@ -29,9 +29,9 @@ FEW = PERIODS[:4]
 LONGEST = unambiguous_range(FEW)
 RANGES = tuple(np.geomspace(1e2, LONGEST, 12))
 NOISES = (0.005, 0.01, 0.02)
-NOISE_CYCLES = tuple(np.geomspace(1e-3, 0.1, 10))
+NOISE_CYCLES = tuple(np.geomspace(1e-3, 0.1, 9))
 SHARES = (1.0, 1e-3)  # of the longest range
-FEW_SAMPLES = 300
+FEW_SAMPLES = 200
 CITATION = "Sreenivasan & Fiete 2011"
 GRID, FIXED, NARROW = "grid code", "place code, fixed width", "place code, narrowing"
 COLOURS = {GRID: "#0072B2", FIXED: "#E69F00", NARROW: "#D55E00", 1.0: "#CC79A7", 1e-3: "#009E73"}
@@ -309,7 +309,7 @@ def _draw_sizes(axes: Axes, data: Data) -> None:
             label = None if face else code
             error = rows["rms"] / rows["range"]
             axes.plot(rows["units"], error, f"{marker}-", ms=4, lw=1, color=colour, mfc=face or colour, label=label)
-    axes.set(yscale="log", ylim=(3e-4, 8), xlabel="Number of units", ylabel="Error / range, r.m.s.")
+    axes.set(yscale="log", ylim=(3e-4, 3), xlabel="Number of units", ylabel="Error / range, r.m.s.")
     axes.set_xticks(rows["units"])
     axes.legend(loc="upper right", borderaxespad=0.2)
 

@@ -101,6 +101,7 @@ class Dynamic(PhaseModules):
             "of the expected squared error is given beside it",
             "each axis is read by itself; module sizes are rounded to squares, on a regular grid of phases",
             "decode reads the rates of one step; leaky memories are part of the figure",
+            "positions beyond the cell of the largest lattice around 0 are read as their copies in it",
         ),
         provenance={
             "smallest_period_m": "our choice, as in controls/ideal_grid",

@@ -34,9 +34,9 @@ __all__ = ["Nested", "NestedConfig", "cramer_rao", "decode_spikes", "narrowest_s
 class NestedConfig(Config):
     """A geometric progression of periods, one field for all, and the spikes of a read-out."""
 
-    largest_period_m: float = Field(1.2, gt=0, description="lattice spacing of the first module")
+    largest_period_m: float = Field(1.6, gt=0, description="lattice spacing of the first module")
     ratio: float = Field(2.0, gt=1, description="of successive periods")
-    modules: int = Field(3, ge=1)
+    modules: int = Field(4, ge=1)
     phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
     sharpness: float = Field(3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
     orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
@@ -77,12 +77,13 @@ class Nested(PhaseModules):
             "population in the plane has three-cosine fields and reads each lattice coordinate by itself",
             "a place code is a ring of the same units, so that it has no ends",
             "rates are counts over the peak count, in steps of the walk; phases integrate displacement without noise",
+            "positions beyond the cell of the largest lattice around 0 are read as their copies in it",
             "a Fano factor other than 1 scales the Poisson counts",
         ),
         provenance={
-            "largest_period_m": "our choice: its cell covers a box of 1 m",
+            "largest_period_m": "our choice: a box of 1 m lies within its cell",
             "ratio": "our choice",
-            "modules": "our choice: 1.2, 0.6 and 0.3 m",
+            "modules": "our choice: 1.6, 0.8, 0.4 and 0.2 m",
             "phases_per_axis": "our choice",
             "sharpness": "our choice, as in coding_theory/residue; fields of 0.11 spacings s.d.",
             "orientation_rad": "our choice",
