@@ -84,7 +84,7 @@ def decode_waves(
 
 
 class _Grid:
-    """Coarse candidates from low to high, both included; candidate k of group g is number g + k * groups."""
+    """Coarse candidates from low to high, both included, in blocks; a group is spread over its block."""
 
     def __init__(self, period: Tensor, low: float, high: float, intervals: int) -> None:
         self.period, self.low, self.high = period, low, high

@@ -101,6 +101,8 @@ class Dynamic(PhaseModules):
             "of the expected squared error is given beside it",
             "each axis is read by itself; module sizes are rounded to squares, on a regular grid of phases",
             "decode reads the rates of one step; leaky memories are part of the figure",
+            "found: (2) and the gain from (3) hold where a memory holds about ten spikes. Where it holds one, the "
+            "squared error is 1.7 times that of (2), equal modules follow the animal better, and the claims fail",
             "positions beyond the cell of the largest lattice around 0 are read as their copies in it",
         ),
         provenance={

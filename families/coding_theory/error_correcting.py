@@ -77,6 +77,9 @@ class ErrorCorrecting(Residue):
             "the likelihood is that of von Mises noise, in form equal to the Gaussian one where noise is small",
             "periods are coprime integers in units of the resolution, as the residue code's, though maximum likelihood "
             "does not need it",
+            "found: gross errors, and so the noise threshold, decide which code is better. With 160 units over 10 m "
+            "the grid code has 1.18 times the place code's error at 0.7 spikes of a unit (a claim that fails), and "
+            "0.07 times at 1.5",
         ),
         provenance={
             "periods": "0.3 to 0.6 m, as in rat medial entorhinal cortex; our choice of primes in centimetres",
