@@ -4,7 +4,8 @@
 
 A floor is what the least number of operations and bytes would take at the rates of a large product and a large copy,
 measured in the same run: no version can be much faster. Times are medians; machines are shared, so read the ratios. On
-a CUDA device `bench_sic` follows, at the size of the paper; `bench_analysis` has the measures.
+a CUDA device `bench_sic` follows, at the size of the paper; `bench_analysis` has the measures, `bench_decoding` the
+maximum-likelihood decoder of the phase codes.
 """
 
 import argparse
@@ -205,7 +206,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    from entorhinal.benchmarks import bench_analysis
+    from entorhinal.benchmarks import bench_analysis, bench_decoding
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
@@ -220,6 +221,7 @@ def main() -> None:
         rows += part(device, found)
     show(rows)
     bench_analysis.report()
+    bench_decoding.report()
     if device.type == "cuda":
         from entorhinal.benchmarks import bench_sic
 

@@ -25,6 +25,9 @@ _ID = re.compile(r"[a-z0-9_]+/[a-z0-9_]+-v[1-9][0-9]*")
 
 BUILT_IN = {
     "coding_theory/residue-v1": "entorhinal.families.coding_theory.residue:Residue",
+    "coding_theory/error_correcting-v1": "entorhinal.families.coding_theory.error_correcting:ErrorCorrecting",
+    "coding_theory/nested-v1": "entorhinal.families.coding_theory.nested:Nested",
+    "coding_theory/dynamic-v1": "entorhinal.families.coding_theory.dynamic:Dynamic",
     "coding_theory/economy-v1": "entorhinal.families.coding_theory.economy:Economy",
     "coding_theory/nested_decoder-v1": "entorhinal.families.coding_theory.nested_decoder:NestedDecoder",
     "continuous_attractor/burak_fiete-v1": "entorhinal.families.continuous_attractor.burak_fiete:BurakFiete",

@@ -13,6 +13,9 @@ __all__ = ["FIGURES", "load_figure"]
 FIGURES = (
     "residue_range",
     "economy_ratio",
+    "error_correcting_range",
+    "nested_fisher",
+    "dynamic_allocation",
     "nested_decoder_lesions",
     "burak_fiete_pattern",
     "burak_fiete_path",

@@ -1,15 +1,18 @@
-"""Modules of hexagonal fields that integrate displacement as phases: what every phase code of this family shares.
+"""Modules of hexagonal fields that keep phases of position: what the populations of this family share.
 
-In lattice coordinates, x = u a1 + v a2 with a1, a2 the unit basis of a triangular lattice, a module of period λ keeps
+In lattice coordinates, x = u a1 + v a2 with a1, a2 the unit basis of a triangular lattice, module m keeps only
 
-    phase = (u, v) / λ  mod 1,
+    phase_m = (u, v) / λ_m  mod 1,                                                                               (1)
 
-and its units tile the phases. The rate is exp(sharpness (Σ_k cos(w_k · z) − 3) / 3), where w_k are the hexagonal waves
-of a unit lattice and z the distance of the phase from the preferred one in that lattice. Near its peak the field is a
-Gaussian of standard deviation √(2 / sharpness) / |w|, with |w| = 4π/√3 (`field_sharpness` inverts this).
+and integrates displacement by itself, in float64: float32 drifts over 30,000 steps. Its units tile the phases with
+three-cosine fields,
 
-Each module adds its own displacement and hears nothing from the others. Phases are float64: float32 drifts over 30,000
-steps. Phases are read back by population vector.
+    f = exp(sharpness (Σ_k cos(w_k · z) − 3) / 3),                                                               (2)
+
+where w_k are the hexagonal waves of a unit lattice and z the distance of the phase from the preferred one in that
+lattice. Near its peak a field is a Gaussian of standard deviation √(2 / sharpness) / |w|, with |w| = 4π/√3
+(`field_sharpness` inverts this). A module is read by its population vector in each lattice coordinate, and position
+from all of them by maximum likelihood within a stated range.
 """
 
 import math
@@ -19,10 +22,11 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
+from entorhinal.families.coding_theory.decoding import decode_waves
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis"]
+__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis", "preferred_phases"]
 
 
 def field_sharpness(width: float) -> float:
@@ -31,26 +35,31 @@ def field_sharpness(width: float) -> float:
 
 
 def least_phases_per_axis(sharpness: float) -> int:
-    """Fewer preferred phases than these on an axis leave gaps between fields: population vectors are then biased by
-    more than 0.002 cycles."""
+    """Fewer preferred phases than these on an axis, or on a ring, leave gaps between fields: population vectors are
+    then biased by more than 0.002 cycles."""
     return max(3, math.ceil(2 + 2 * math.sqrt(sharpness)))
 
 
 class PhaseModules(Model):
-    """Rates ``(B, T, modules * phases_per_axis²)`` in (0, 1]; state: phases in cycles, ``(B, modules, 2)`` float64."""
+    """Rates ``(B, T, N)`` in (0, 1]; state: phases in cycles, ``(B, M, 2)`` float64.
+
+    phases_per_axis: one number, or one a module; a module has the square of it in units.
+    """
 
     def __init__(
         self,
         config: BaseModel,
         *,
         period_m: tuple[float, ...],
-        phases_per_axis: int,
+        phases_per_axis: int | tuple[int, ...],
         sharpness: float,
         orientation_rad: float,
     ) -> None:
         super().__init__(config)
         self.period_m = period_m
-        self.phases_per_axis = phases_per_axis
+        self.phases_per_axis = (
+            (phases_per_axis,) * len(period_m) if isinstance(phases_per_axis, int) else phases_per_axis
+        )
         self.sharpness = sharpness
         self.orientation_rad = orientation_rad
 
@@ -63,30 +72,52 @@ class PhaseModules(Model):
     ) -> Representation:
         start = self.initial_state(trajectories.start_m) if state is None else state
         path_m = self._coordinates(trajectories.displacement_m).cumsum(1)  # (B, T, 2), displacement so far
-        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._periods(path_m), 1)  # (B,T,M,2)
-        rates = self._tuning(phase.to(trajectories.displacement_m.dtype)).flatten(2)  # (B, T, M * n²)
+        phase = torch.remainder(start[:, None] + path_m[:, :, None] / self._periods(path_m), 1)  # (B, T, M, 2)
+        seen = phase if generator is None else self.with_phase_noise(phase, generator)
+        rates = self._tuning(seen.to(trajectories.displacement_m.dtype))  # (B, T, N)
+        if generator is not None:
+            rates = self.with_spikes(rates, trajectories.dt_s, generator)
         return Representation(rates, phase[:, -1].clone())
 
+    def with_phase_noise(self, phase: Tensor, generator: torch.Generator) -> Tensor:
+        """What the units see of the phases ``(..., M, 2)``; here, all."""
+        return phase
+
+    def with_spikes(self, rates: Tensor, dt_s: float, generator: torch.Generator) -> Tensor:
+        """What a reader sees in a step of the rates ``(..., N)``; here, all."""
+        return rates
+
+    def decode_within(self, representation: Representation, reach_m: float) -> Tensor:
+        """Position ``(B, T, 2)`` by maximum likelihood where both lattice coordinates are at most ``reach_m``; NaN
+        where the units are silent."""
+        found = decode_waves(self.waves(representation.rates), self.period_m, -reach_m, reach_m)
+        return (found @ self._basis(found)).to(representation.rates)
+
+    def waves(self, rates: Tensor) -> Tensor:
+        """Population vectors ``(..., 2, M)`` complex128 of the rates ``(..., N)``, one for each lattice coordinate."""
+        found = []
+        parts = rates.double().split([side**2 for side in self.phases_per_axis], -1)
+        for module, side in zip(parts, self.phases_per_axis, strict=True):
+            turn = 2 * math.pi * preferred_phases(side, module)
+            found.append(torch.complex(module @ turn.cos(), module @ turn.sin()))
+        waves, total = torch.stack(found, -1), rates.sum(-1)[..., None, None]
+        return waves.where(waves.abs() > 1e-6 * total, 0 * total)  # NaN stays NaN
+
     def phases(self, rates: Tensor) -> Tensor:
-        """Phases in cycles by population vector: ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent units."""
-        rates = rates.double().unflatten(-1, (len(self.period_m), -1))
-        turn = 2 * math.pi * self._preferred(rates)
-        sine, cosine = rates @ turn.sin(), rates @ turn.cos()  # (..., M, 2)
-        phase = torch.atan2(sine, cosine) / (2 * math.pi)
-        return phase.where(torch.hypot(sine, cosine) > 1e-6 * rates.sum(-1, keepdim=True), math.nan).mT
+        """Phases in cycles by population vector: ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent modules."""
+        waves = self.waves(rates)
+        return (waves.angle() / (2 * math.pi)).where(waves != 0, math.nan)
 
     def _tuning(self, phase: Tensor) -> Tensor:
-        """Rates ``(..., M, n²)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
-        preferred = self._preferred(phase)
-        angle = preferred.new_full(preferred.shape[:1], self.orientation_rad)
-        basis = self._basis(phase)
-        waves = hexagonal_waves(torch.ones_like(angle), angle)
-        return hexagonal_tuning(phase @ basis, waves, preferred @ basis, self.sharpness)
-
-    def _preferred(self, like: Tensor) -> Tensor:
-        """Preferred phases ``(n², 2)``, a regular grid over the unit cell, the same in all modules."""
-        axis = torch.arange(self.phases_per_axis, dtype=like.dtype, device=like.device)
-        return torch.cartesian_prod(axis, axis) / self.phases_per_axis
+        """Rates ``(..., N)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
+        basis, rates = self._basis(phase), []
+        for module, side in enumerate(self.phases_per_axis):
+            preferred = preferred_phases(side, phase)
+            angle = preferred.new_full(preferred.shape[:1], self.orientation_rad)
+            waves = hexagonal_waves(torch.ones_like(angle), angle)
+            position = phase[..., module, :] @ basis
+            rates.append(hexagonal_tuning(position, waves, preferred @ basis, self.sharpness))
+        return torch.cat(rates, -1)
 
     def _basis(self, like: Tensor) -> Tensor:
         """Rows a1 and a2, ``(2, 2)``: unit vectors 60 degrees apart."""
@@ -100,3 +131,9 @@ class PhaseModules(Model):
     def _periods(self, like: Tensor) -> Tensor:
         """Periods ``(M, 1)`` in metres, float64."""
         return torch.tensor(self.period_m, dtype=torch.float64, device=like.device)[:, None]
+
+
+def preferred_phases(side: int, like: Tensor) -> Tensor:
+    """Preferred phases ``(side², 2)``, a regular grid over the unit cell."""
+    axis = torch.arange(side, dtype=like.dtype, device=like.device)
+    return torch.cartesian_prod(axis, axis) / side

@@ -1,9 +1,9 @@
 """Position as remainders: a few short periods name a huge range.  (Fiete, Burak & Brookings 2008)
 
-Module m keeps only phase_m = (u, v) / λ_m mod 1, a residue of each lattice coordinate (see `phase_modules`). If the
-periods λ_m are pairwise coprime integers in units of the resolution, the Chinese remainder theorem gives u and v back
-from their residues, uniquely over the lcm of the periods. Adding a displacement is carry-free: each module adds
-(Δu, Δv) / λ_m to its own phase and hears nothing from the others.
+Module m keeps only the phase (u, v) / λ_m mod 1 of the lattice coordinates, a residue of each (`phase_modules` has
+the units, and how they integrate). If the periods λ_m are pairwise coprime integers in units of the resolution, the
+Chinese remainder theorem gives u and v back from their residues, uniquely over the lcm of the periods. Adding a
+displacement is carry-free: each module adds (Δu, Δv) / λ_m to its own phase and hears nothing from the others.
 
 Decoding takes phases by population vector, then position by the remainder theorem (`decode_crt`) or by maximum
 likelihood over a stated range (`decode_maximum_likelihood`).
@@ -18,6 +18,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from entorhinal.families.coding_theory.decoding import decode_waves, phase_waves
 from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Representation
@@ -59,6 +60,7 @@ class ResidueConfig(Config):
 
     @model_validator(mode="after")
     def _tiled(self) -> Self:
+        # population vectors of a coarser tiling are biased by more than 0.002 cycles
         if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
             raise ValueError(
                 f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
@@ -116,19 +118,17 @@ class Residue(PhaseModules):
 
     def decode(self, representation: Representation) -> Tensor:
         """Position ``(B, T, 2)`` by population vectors and the remainder theorem; NaN where the units are silent."""
-        phase = self.phases(representation.rates)
-        return self._position_m(decode_crt(phase, self.config.periods)).to(representation.rates)
+        found = decode_crt(self.phases(representation.rates), self.config.periods) * self.config.resolution_m
+        return (found @ self._basis(found)).to(representation.rates)
 
     def decode_maximum_likelihood(self, representation: Representation, reach_m: float) -> Tensor:
         """The same by maximum likelihood among positions within ``reach_m`` of the origin, ``(B, T, 2)``."""
-        phase = self.phases(representation.rates)
-        reach = math.ceil(2 / math.sqrt(3) * reach_m / self.config.resolution_m)  # the most that u or v can be
-        found = decode_maximum_likelihood(phase, self.config.periods, -reach, reach)
-        return self._position_m(found.where(phase.isfinite().all(-1), math.nan)).to(representation.rates)
-
-    def _position_m(self, coordinates: Tensor) -> Tensor:
-        """Positions in metres of lattice coordinates ``(..., 2)`` in units of resolution."""
-        return coordinates @ self._basis(coordinates) * self.config.resolution_m
+        reach = 2 / math.sqrt(3) * reach_m  # the most that u or v can be
+        if 2 * reach > self.range_m:
+            raise InputError(
+                f"reach_m is {reach_m}; the code is ambiguous beyond {self.range_m * math.sqrt(3) / 4:g} m"
+            )
+        return self.decode_within(representation, reach)
 
 
 def unambiguous_range(periods: Sequence[int]) -> int:
@@ -199,48 +199,20 @@ def decode_crt(phase: Tensor, periods: Sequence[int]) -> Tensor:
     return position - span // 2 + (weight * (residue - whole)).sum(-1)
 
 
-def decode_maximum_likelihood(
-    phase: Tensor, periods: Sequence[int], low: float, high: float, *, step: float = 0.25, max_elements: int = 2**20
-) -> Tensor:
+def decode_maximum_likelihood(phase: Tensor, periods: Sequence[int], low: float, high: float) -> Tensor:
     """The position in [low, high], in units of resolution, most likely to give noisy phases ``(..., M)``: ``(...)``.
 
-    Phase noise is taken as von Mises and equal in all modules, so the log-likelihood is Σ_m cos 2π(φ_m − x/λ_m).
-    Candidates lie ``step`` apart and the best is refined by Newton steps; a step of 1 is too coarse, as then positions
-    whose residues are all off by half a unit rival the true one. The work is chunked over candidates, with at most
-    about ``max_elements`` likelihoods in memory. Over the whole range this is hardly better than `decode_crt`; over a
-    small part of it, it withstands far more noise. A search longer than the unambiguous range has no answer of its own
-    and raises `InputError`.
+    Phase noise is taken as von Mises and equal in all modules, so the log-likelihood is Σ_m cos 2π(φ_m − x/λ_m), and
+    `decode_waves` finds its maximum. Over the whole range this is hardly better than `decode_crt`; over a small part of
+    it, it withstands far more noise. A search longer than the unambiguous range has no answer of its own and raises
+    `InputError`.
     """
-    if not (low <= high and step > 0):
-        raise InputError(
-            f"decode_maximum_likelihood: low={low}, high={high}, step={step}; give low <= high and a step above 0"
-        )
     if high - low > (span := unambiguous_range(periods)):
         raise InputError(
             f"decode_maximum_likelihood: low={low}, high={high} span more than the unambiguous range of {span} units; "
             "search less, or give more periods"
         )
-    period = torch.tensor(_checked(periods), dtype=torch.float64, device=phase.device)
-    word = phase.double().reshape(-1, len(periods))
-    waves = _waves(word)
-    candidates = torch.arange(low, high + 1e-9 * step, step, dtype=torch.float64, device=phase.device)
-    best = torch.full_like(word[:, 0], -math.inf)
-    position = torch.full_like(best, math.nan)
-    for block in candidates.split(max(1, max_elements // max(1, len(word)))):
-        value, index = (waves @ _waves(block[:, None] / period).T).max(-1)
-        position = torch.where(value > best, block[index], position)
-        best = torch.maximum(best, value)
-    start = position
-    for _ in range(4):
-        turn = 2 * math.pi * (word - position[:, None] / period)
-        newton = (turn.sin() / period).sum(-1) / (2 * math.pi * (turn.cos() / period**2).sum(-1))
-        position = (start + (position + newton - start).clamp(-step, step)).clamp(low, high)
-    return position.reshape(phase.shape[:-1])
-
-
-def _waves(phase: Tensor) -> Tensor:
-    """cos and sin of phases in cycles, ``(S, M)`` -> ``(S, 2M)``; products of two such rows sum cosines."""
-    return torch.cat(((2 * math.pi * phase).cos(), (2 * math.pi * phase).sin()), -1)
+    return decode_waves(phase_waves(phase), periods, low, high)
 
 
 def _checked(periods: Sequence[int]) -> list[int]:

@@ -224,7 +224,6 @@ def test_maximum_likelihood_over_a_part_of_the_range_withstands_noise_that_the_t
     likely = decode_maximum_likelihood(phase, PERIODS, -400, 400)
     assert by_theorem > 0.3
     assert ((likely - position).abs() > 5).double().mean() < 0.02
-    assert decode_maximum_likelihood(phase[:20], PERIODS, -400, 400, max_elements=5000).equal(likely[:20])
 
 
 def test_the_theorem_tolerates_a_quarter_unit_in_every_module() -> None:
@@ -277,7 +276,7 @@ def test_bad_arguments() -> None:
         decode_maximum_likelihood(phase, (4, 5), -10.5, 10)
     model = Residue.make()
     out = model.represent(path(1, 2))
-    with pytest.raises(InputError, match="unambiguous range of 85932 units"):
+    with pytest.raises(InputError, match=r"ambiguous beyond 372\.096 m"):
         model.decode_maximum_likelihood(out, model.range_m)
     with pytest.raises(InputError, match="one for each"):
         crt((1, 2, 3), (5, 7))
