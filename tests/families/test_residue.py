@@ -272,6 +272,12 @@ def test_bad_arguments() -> None:
         decode_crt(torch.zeros(1, 12), coprime_periods(12, 31))
     with pytest.raises(InputError, match="low <= high"):
         decode_maximum_likelihood(phase, (4, 5), 3, 1)
+    with pytest.raises(InputError, match="unambiguous range of 20 units"):
+        decode_maximum_likelihood(phase, (4, 5), -10.5, 10)
+    model = Residue.make()
+    out = model.represent(path(1, 2))
+    with pytest.raises(InputError, match="unambiguous range of 85932 units"):
+        model.decode_maximum_likelihood(out, model.range_m)
     with pytest.raises(InputError, match="one for each"):
         crt((1, 2, 3), (5, 7))
     with pytest.raises(InputError, match="2 or more"):
