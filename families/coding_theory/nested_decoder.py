@@ -32,7 +32,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis, preferred_phases
+from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Representation
 
@@ -125,7 +125,7 @@ class NestedDecoder(PhaseModules):
         """The most likely phases in cycles, by (0): ``(..., N)`` -> ``(..., 2, M)`` float64, NaN for silent units."""
         rates = rates.double().unflatten(-1, (len(self.period_m), -1))
         waves = rates.new_tensor([[1, 0], [0, 1], [1, 1]])  # w_k in lattice coordinates, up to sign
-        turn = 2 * math.pi * preferred_phases(self.config.phases_per_axis, rates) @ waves.T
+        turn = 2 * math.pi * self._preferred(rates) @ waves.T
         cosine, sine = rates @ turn.cos(), rates @ turn.sin()  # (..., M, 3)
         length, total = torch.hypot(cosine, sine), rates.sum(-1, keepdim=True)
         heard = length.sum(-1, keepdim=True) > 1e-6 * total

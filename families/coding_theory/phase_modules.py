@@ -26,7 +26,7 @@ from entorhinal.families.coding_theory.decoding import decode_waves
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis", "preferred_phases"]
+__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis"]
 
 
 def field_sharpness(width: float) -> float:
@@ -43,7 +43,7 @@ def least_phases_per_axis(sharpness: float) -> int:
 class PhaseModules(Model):
     """Rates ``(B, T, N)`` in (0, 1]; state: phases in cycles, ``(B, M, 2)`` float64.
 
-    phases_per_axis: one number, or one a module; a module has the square of it in units.
+    phases_per_axis: one number, or one a module (`sides` has them all); a module has the square of it in units.
     """
 
     def __init__(
@@ -57,9 +57,8 @@ class PhaseModules(Model):
     ) -> None:
         super().__init__(config)
         self.period_m = period_m
-        self.phases_per_axis = (
-            (phases_per_axis,) * len(period_m) if isinstance(phases_per_axis, int) else phases_per_axis
-        )
+        self.phases_per_axis = phases_per_axis
+        self.sides = (phases_per_axis,) * len(period_m) if isinstance(phases_per_axis, int) else phases_per_axis
         self.sharpness = sharpness
         self.orientation_rad = orientation_rad
 
@@ -96,10 +95,10 @@ class PhaseModules(Model):
     def waves(self, rates: Tensor) -> Tensor:
         """Population vectors ``(..., 2, M)`` complex128 of the rates ``(..., N)``, one for each lattice coordinate."""
         found = []
-        parts = rates.double().split([side**2 for side in self.phases_per_axis], -1)
-        for module, side in zip(parts, self.phases_per_axis, strict=True):
-            turn = 2 * math.pi * preferred_phases(side, module)
-            found.append(torch.complex(module @ turn.cos(), module @ turn.sin()))
+        parts = rates.double().split([side**2 for side in self.sides], -1)
+        for module, part in enumerate(parts):
+            turn = 2 * math.pi * self._preferred(part, module)
+            found.append(torch.complex(part @ turn.cos(), part @ turn.sin()))
         waves, total = torch.stack(found, -1), rates.sum(-1)[..., None, None]
         return waves.where(waves.abs() > 1e-6 * total, 0 * total)  # NaN stays NaN
 
@@ -111,13 +110,19 @@ class PhaseModules(Model):
     def _tuning(self, phase: Tensor) -> Tensor:
         """Rates ``(..., N)`` at phases ``(..., M, 2)``, in the lattice of unit spacing."""
         basis, rates = self._basis(phase), []
-        for module, side in enumerate(self.phases_per_axis):
-            preferred = preferred_phases(side, phase)
+        for module in range(len(self.period_m)):
+            preferred = self._preferred(phase, module)
             angle = preferred.new_full(preferred.shape[:1], self.orientation_rad)
             waves = hexagonal_waves(torch.ones_like(angle), angle)
             position = phase[..., module, :] @ basis
             rates.append(hexagonal_tuning(position, waves, preferred @ basis, self.sharpness))
         return torch.cat(rates, -1)
+
+    def _preferred(self, like: Tensor, module: int = 0) -> Tensor:
+        """Preferred phases ``(n², 2)`` of a module, a regular grid over the unit cell."""
+        side = self.sides[module]
+        axis = torch.arange(side, dtype=like.dtype, device=like.device)
+        return torch.cartesian_prod(axis, axis) / side
 
     def _basis(self, like: Tensor) -> Tensor:
         """Rows a1 and a2, ``(2, 2)``: unit vectors 60 degrees apart."""
@@ -131,9 +136,3 @@ class PhaseModules(Model):
     def _periods(self, like: Tensor) -> Tensor:
         """Periods ``(M, 1)`` in metres, float64."""
         return torch.tensor(self.period_m, dtype=torch.float64, device=like.device)[:, None]
-
-
-def preferred_phases(side: int, like: Tensor) -> Tensor:
-    """Preferred phases ``(side², 2)``, a regular grid over the unit cell."""
-    axis = torch.arange(side, dtype=like.dtype, device=like.device)
-    return torch.cartesian_prod(axis, axis) / side

@@ -124,10 +124,8 @@ class Residue(PhaseModules):
     def decode_maximum_likelihood(self, representation: Representation, reach_m: float) -> Tensor:
         """The same by maximum likelihood among positions within ``reach_m`` of the origin, ``(B, T, 2)``."""
         reach = 2 / math.sqrt(3) * reach_m  # the most that u or v can be
-        if 2 * reach > self.range_m:
-            raise InputError(
-                f"reach_m is {reach_m}; the code is ambiguous beyond {self.range_m * math.sqrt(3) / 4:g} m"
-            )
+        units = reach / self.config.resolution_m
+        _check_span(-units, units, self.config.periods)
         return self.decode_within(representation, reach)
 
 
@@ -207,12 +205,16 @@ def decode_maximum_likelihood(phase: Tensor, periods: Sequence[int], low: float,
     it, it withstands far more noise. A search longer than the unambiguous range has no answer of its own and raises
     `InputError`.
     """
+    _check_span(low, high, periods)
+    return decode_waves(phase_waves(phase), periods, low, high)
+
+
+def _check_span(low: float, high: float, periods: Sequence[int]) -> None:
     if high - low > (span := unambiguous_range(periods)):
         raise InputError(
             f"decode_maximum_likelihood: low={low}, high={high} span more than the unambiguous range of {span} units; "
             "search less, or give more periods"
         )
-    return decode_waves(phase_waves(phase), periods, low, high)
 
 
 def _checked(periods: Sequence[int]) -> list[int]:

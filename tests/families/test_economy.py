@@ -121,7 +121,7 @@ def test_the_population_is_what_the_optimum_prescribes(readout: str, ratio: floa
     assert model.period_m[0] == 0.30
     assert model.config.field_width == pytest.approx(width, rel=1e-5)
     neurons = 20 * math.sqrt(3) / 2 / (4 * width) ** 2  # d c (λ/l)²
-    assert (model.config.phases_per_axis - 1) ** 2 < neurons <= model.config.phases_per_axis**2
+    assert (model.phases_per_axis - 1) ** 2 < neurons <= model.phases_per_axis**2
     assert isinstance(model, PathIntegrator)
 
 
