@@ -1,7 +1,7 @@
 """Whose records does a figure compare?  Every model as it ships, with its records as one table."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
@@ -11,7 +11,7 @@ from entorhinal.benchmarks.tables import tidy
 from entorhinal.families.registry import get_class
 from entorhinal.paper_figures.figure import Data
 
-__all__ = ["CONDITIONS", "MODELS", "Condition", "exchanged", "metric_table", "record_of", "value_of"]
+__all__ = ["CONDITIONS", "MODELS", "Condition", "metric_table", "record_of", "value_of"]
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,3 @@ def value_of(data: Data, condition: str, task: str, metric: str) -> float:
     if rows.empty:
         raise LookupError(f"{condition}, {task}: {metric}")
     return float(rows["value"].astype(float).median(skipna=False))
-
-
-def exchanged(one: str, other: str) -> Callable[[Data], Data]:
-    """A control: data in which two conditions have each other's rows."""
-
-    def exchange(data: Data) -> Data:
-        names = data.table["condition"].replace({one: other, other: one})
-        return replace(data, table=data.table.assign(condition=names))
-
-    return exchange

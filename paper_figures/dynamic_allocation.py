@@ -14,7 +14,7 @@ from torch import Tensor
 from entorhinal.families.coding_theory.decoding import decode_waves
 from entorhinal.families.coding_theory.dynamic import allocation, least_error_allocation, steady_variance
 from entorhinal.families.coding_theory.ring import ring_information, ring_waves
-from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged, panel_rows, within
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
@@ -154,17 +154,8 @@ def compute(progress: Progress) -> Data:
     return Data(pd.DataFrame(rows))
 
 
-def _rows(data: Data, panel: str, **where: str | float) -> pd.DataFrame:
-    found = data.table[data.table["panel"] == panel]
-    for column, value in where.items():
-        found = found[found[column] == value if isinstance(value, str) else np.isclose(found[column], value)]
-    if found.empty:
-        raise LookupError(f"no rows of panel {panel} with {where}")
-    return found
-
-
 def _sizes(data: Data, rule: str) -> pd.DataFrame:
-    return _rows(data, "a", rule=rule).sort_values("period_m")
+    return panel_rows(data, "a", rule=rule).sort_values("period_m")
 
 
 def _exponent(data: Data) -> float:
@@ -182,7 +173,7 @@ def _worst_variance(setting: str) -> Callable[[Data], float]:
     """Squared error over expected at the best memory, of the module where it is furthest from 1."""
 
     def statistic(data: Data) -> float:
-        rows = _rows(data, "b", setting=setting, memory=1.0)
+        rows = panel_rows(data, "b", setting=setting, memory=1.0)
         ratio = (rows["variance"] / rows["expected"]).to_numpy(float)
         return float(ratio[np.argmax(np.abs(np.log(ratio)))])
 
@@ -193,7 +184,7 @@ def _best_memory(setting: str) -> Callable[[Data], float]:
     """The memory of least error over the expected one, geometric mean over modules."""
 
     def statistic(data: Data) -> float:
-        rows = _rows(data, "b", setting=setting)
+        rows = panel_rows(data, "b", setting=setting)
         best = rows.loc[rows.groupby("units")["variance"].idxmin(), "memory"]
         return float(np.exp(np.log(best).mean()))
 
@@ -204,17 +195,12 @@ def _gain(setting: str, rule: str) -> Callable[[Data], float]:
     """Error of equal modules over that of another allocation."""
 
     def statistic(data: Data) -> float:
-        equal, other = (_rows(data, "c", setting=setting, rule=name)["rms_m"].pow(2).mean() for name in (EQUAL, rule))
+        equal, other = (
+            panel_rows(data, "c", setting=setting, rule=name)["rms_m"].pow(2).mean() for name in (EQUAL, rule)
+        )
         return math.sqrt(equal / other)
 
     return statistic
-
-
-def _exchanged(one: str, other: str) -> Callable[[Data], Data]:
-    def control(data: Data) -> Data:
-        return replace(data, table=data.table.assign(rule=data.table["rule"].replace({one: other, other: one})))
-
-    return control
 
 
 def _no_gain(data: Data) -> Data:
@@ -222,7 +208,7 @@ def _no_gain(data: Data) -> Data:
     table = data.table.copy()
     for setting, rule in TRACKED:
         there = table["panel"].eq("c") & table["setting"].eq(setting) & table["rule"].eq(rule)
-        table.loc[there, "rms_m"] = _rows(data, "c", setting=setting, rule=EQUAL)["rms_m"].to_numpy()
+        table.loc[there, "rms_m"] = panel_rows(data, "c", setting=setting, rule=EQUAL)["rms_m"].to_numpy()
     return replace(data, table=table)
 
 
@@ -239,7 +225,7 @@ claims = (
         paper="sharply; −2 is our derivation",
         citation=CITATION,
         statistic=_exponent,
-        control=_exchanged(RELATIVE, REST),
+        control=exchanged("rule", RELATIVE, REST),
         **within(-2.0),
     ),
     Claim(
@@ -249,7 +235,7 @@ claims = (
         paper="falls sharply",
         citation=CITATION,
         statistic=_least_step,
-        control=_exchanged(LEAST, f"{LEAST}, {REST}"),
+        control=exchanged("rule", LEAST, f"{LEAST}, {REST}"),
         low=1.0,
     ),
     *(
@@ -321,7 +307,7 @@ def _draw_memory(axes: Axes, data: Data) -> None:
     axes.plot(memory, (memory + 1 / memory) / 2, "--", lw=0.9, color="#666666", label="filter theory")
     for units, colour in zip(SINGLE_UNITS, ("#9ecae1", "#4292c6", "#08306b"), strict=True):
         for setting, face in ((FEW, "white"), (MANY, colour)):
-            rows = _rows(data, "b", setting=setting, units=units)
+            rows = panel_rows(data, "b", setting=setting, units=units)
             label = f"{units} units" if setting == MANY else None
             ratio = rows["variance"] / rows["expected"]
             axes.plot(rows["memory"], ratio, "o", ms=4, color=colour, mfc=face, label=label)
@@ -337,8 +323,8 @@ def _draw_errors(axes: Axes, data: Data) -> None:
     names = {EQUAL: "equal", RELATIVE: "falling", LEAST: "least error"}
     places = [0, 1, 2, 3.5, 4.5]
     for place, (setting, rule) in zip(places, TRACKED, strict=True):
-        scale = math.sqrt(_rows(data, "c", setting=setting, rule=EQUAL)["rms_m"].pow(2).mean())
-        group = _rows(data, "c", setting=setting, rule=rule)["rms_m"].to_numpy(float) / scale
+        scale = math.sqrt(panel_rows(data, "c", setting=setting, rule=EQUAL)["rms_m"].pow(2).mean())
+        group = panel_rows(data, "c", setting=setting, rule=rule)["rms_m"].to_numpy(float) / scale
         axes.plot(np.linspace(place - 0.2, place + 0.2, len(group)), group, "o", ms=2.5, color="#bbbbbb")
         face = "white" if setting == FEW else COLOURS[rule]
         axes.plot(place, math.sqrt(np.square(group).mean()), "o", ms=6, color=COLOURS[rule], mfc=face)

@@ -14,7 +14,7 @@ from entorhinal.families.coding_theory.decoding import decode_waves
 from entorhinal.families.coding_theory.error_correcting import decode_noisy_phases, local_error, noisy_phases
 from entorhinal.families.coding_theory.residue import unambiguous_range
 from entorhinal.families.coding_theory.ring import ring_information, ring_waves
-from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exponential_over_power, panel_rows, within
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
@@ -125,31 +125,18 @@ def compute(progress: Progress) -> Data:
     return Data(pd.DataFrame(rows))
 
 
-def _rows(data: Data, panel: str, **where: str | float) -> pd.DataFrame:
-    found = data.table[data.table["panel"] == panel]
-    for column, value in where.items():
-        found = found[found[column] == value if isinstance(value, str) else np.isclose(found[column], value)]
-    if found.empty:
-        raise LookupError(f"no rows of panel {panel} with {where}")
-    return found
-
-
-def _residual(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.square(y - np.polyval(np.polyfit(x, y, 1), x)).sum())
-
-
 def _exponential_over_power(data: Data) -> float:
     """Residual of a power law over that of an exponential, both fitted to the error of the grid code by its size."""
-    rows = _rows(data, "a", code=GRID, peak_count=PEAK_COUNTS[0])
+    rows = panel_rows(data, "a", code=GRID, peak_count=PEAK_COUNTS[0])
     size, error = rows["modules"].to_numpy(float), np.log(rows["rms"].to_numpy(float))
-    return _residual(np.log(size), error) / _residual(size, error)
+    return exponential_over_power(size, error)
 
 
 def _exponent(code: str) -> Callable[[Data], float]:
     """Of the squared error in the number of units."""
 
     def statistic(data: Data) -> float:
-        rows = _rows(data, "a", code=code, peak_count=PEAK_COUNTS[0])
+        rows = panel_rows(data, "a", code=code, peak_count=PEAK_COUNTS[0])
         return float(np.polyfit(np.log(rows["units"]), 2 * np.log(rows["rms"]), 1)[0])
 
     return statistic
@@ -159,7 +146,7 @@ def _grid_over_place(count: float) -> Callable[[Data], float]:
     """Error of the grid code over that of the better place code, at the largest size."""
 
     def statistic(data: Data) -> float:
-        rows = _rows(data, "a", peak_count=count)
+        rows = panel_rows(data, "a", peak_count=count)
         rms = rows[rows["units"] == rows["units"].max()].set_index("code")["rms"]
         return float(rms[GRID] / rms[[FIXED, NARROW]].min())
 
@@ -168,7 +155,7 @@ def _grid_over_place(count: float) -> Callable[[Data], float]:
 
 def _gross(data: Data, share: float) -> float:
     """Gross errors at the middle noise, over the whole of the longest range, or over what is nearest to ``share``."""
-    rows = _rows(data, "b", noise_cycles=NOISES[1])
+    rows = panel_rows(data, "b", noise_cycles=NOISES[1])
     nearest = int(np.abs(rows["share_of_longest"].to_numpy(float) - share).argmin())
     return float(rows["gross_share"].iloc[nearest])
 
@@ -179,7 +166,7 @@ def _gross_ratio(data: Data) -> float:
 
 def _threshold(data: Data, share: float) -> float:
     """Phase noise at which 5 % of errors are gross, by interpolation between levels."""
-    rows = _rows(data, "c", share_of_longest=share).sort_values("noise_cycles")
+    rows = panel_rows(data, "c", share_of_longest=share).sort_values("noise_cycles")
     above = np.flatnonzero(rows["gross_share"].to_numpy(float) >= 0.05)
     if not len(above):
         return math.inf
@@ -207,7 +194,7 @@ def _noise_free_of_range(data: Data) -> Data:
     """A control: the errors of the shortest range, whatever the range."""
     table = data.table.copy()
     for noise in NOISES:
-        rows = _rows(data, "b", noise_cycles=noise)
+        rows = panel_rows(data, "b", noise_cycles=noise)
         table.loc[rows.index, "gross_share"] = rows.sort_values("range")["gross_share"].iloc[0]
     return replace(data, table=table)
 
@@ -305,7 +292,7 @@ def draw(data: Data) -> Canvas:
 def _draw_sizes(axes: Axes, data: Data) -> None:
     for count, face in zip(PEAK_COUNTS, ("white", None), strict=True):
         for code, marker in ((FIXED, "s"), (NARROW, "D"), (GRID, "o")):
-            rows, colour = _rows(data, "a", code=code, peak_count=count), COLOURS[code]
+            rows, colour = panel_rows(data, "a", code=code, peak_count=count), COLOURS[code]
             label = None if face else code
             error = rows["rms"] / rows["range"]
             axes.plot(rows["units"], error, f"{marker}-", ms=4, lw=1, color=colour, mfc=face or colour, label=label)
@@ -316,7 +303,7 @@ def _draw_sizes(axes: Axes, data: Data) -> None:
 
 def _draw_ranges(axes: Axes, data: Data) -> None:
     for noise in NOISES:
-        rows = _rows(data, "b", noise_cycles=noise)
+        rows = panel_rows(data, "b", noise_cycles=noise)
         label = f"{noise:g} cycles"
         axes.plot(rows["range"] / 100, 100 * rows["gross_share"], "o-", ms=3.5, lw=1, color=SHADES[noise], label=label)
     axes.axvline(LONGEST / 100, color="#666666", lw=0.8, ls=":")
@@ -326,7 +313,7 @@ def _draw_ranges(axes: Axes, data: Data) -> None:
 
 def _draw_noise(axes: Axes, data: Data) -> None:
     for share, marker, label in ((1.0, "s", "longest range"), (1e-3, "o", "0.1 % of it")):
-        rows = _rows(data, "c", share_of_longest=share)
+        rows = panel_rows(data, "c", share_of_longest=share)
         axes.plot(
             rows["noise_cycles"], rows["rms"] / 100, f"{marker}-", ms=3.5, lw=1, color=COLOURS[share], label=label
         )

@@ -7,14 +7,25 @@ interval in which it holds, and a control: data of the same form on which the cl
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-__all__ = ["Claim", "Data", "Figure", "FigureModule", "Progress", "Verdict", "within"]
+__all__ = [
+    "Claim",
+    "Data",
+    "Figure",
+    "FigureModule",
+    "Progress",
+    "Verdict",
+    "exchanged",
+    "exponential_over_power",
+    "panel_rows",
+    "within",
+]
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``: called as the computation goes on."""
@@ -91,6 +102,39 @@ def within(value: float, tolerance: float = 0.1) -> dict[str, float]:
     """The interval of ``tolerance`` (a fraction) around a published value: ``Claim(..., **within(1.42))``."""
     margin = abs(value) * tolerance
     return {"low": value - margin, "high": value + margin}
+
+
+def panel_rows(data: Data, panel: str, **where: object) -> pd.DataFrame:
+    """Rows of a panel whose columns have these values (numbers to rounding); LookupError if there are none."""
+    found = data.table[data.table["panel"] == panel]
+    for column, value in where.items():
+        same = np.isclose(found[column], value) if isinstance(value, float) else found[column] == value
+        found = found[same]
+    if found.empty:
+        raise LookupError(f"no rows of panel {panel} with {where}")
+    return found
+
+
+def exchanged(column: str, one: object, other: object) -> Callable[[Data], Data]:
+    """A control: data in which two values of a column have each other's rows."""
+
+    def exchange(data: Data) -> Data:
+        values = data.table[column].replace({one: other, other: one})
+        return replace(data, table=data.table.assign(**{column: values}))
+
+    return exchange
+
+
+def exponential_over_power(size: np.ndarray, logarithm: np.ndarray) -> float:
+    """How much better an exponential fits than a power law: residual of the second, over that of the first.
+
+    size: (S,) of a code. logarithm: (S,) of what grows or falls with it.
+    """
+
+    def residual(x: np.ndarray) -> float:
+        return float(np.square(logarithm - np.polyval(np.polyfit(x, logarithm, 1), x)).sum())
+
+    return residual(np.log(size)) / max(residual(size), 1e-12)
 
 
 class FigureModule(Protocol):

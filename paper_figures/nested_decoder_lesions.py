@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
-from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, spike_counts
+from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, module_spikes
 from entorhinal.families.coding_theory.phase_modules import PhaseModules
 from entorhinal.families.world import Arena, Trajectories
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
@@ -61,7 +61,7 @@ def read(
         place_m, torch.zeros_like(place_m)[:, None], 1.0, Arena.square(10.0, walls=False)
     )
     rates = model.represent(still).rates[:, 0].repeat(TRIALS, 1)
-    return place_m.repeat(TRIALS, 1), spike_counts(rates, spikes_per_module, generator, len(model.period_m))
+    return place_m.repeat(TRIALS, 1), module_spikes(rates, spikes_per_module, generator, len(model.period_m))
 
 
 def working_spikes(model: NestedDecoder, readout: str, reach: float) -> float:

@@ -1,6 +1,5 @@
 """How fine is a nested code, and when is the bound kept?  Mathis, Herz & Stemmler 2012: information and error."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from entorhinal.families.coding_theory.nested import cramer_rao, decode_spikes, narrowest_sharpness, nested_periods
-from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+from entorhinal.paper_figures.figure import (
+    Claim,
+    Data,
+    Figure,
+    Progress,
+    exchanged,
+    exponential_over_power,
+    panel_rows,
+    within,
+)
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
@@ -78,34 +86,24 @@ def compute(progress: Progress) -> Data:
     return Data(pd.DataFrame(rows))
 
 
-def _rows(data: Data, panel: str, **where: object) -> pd.DataFrame:
-    found = data.table[data.table["panel"] == panel]
-    for column, value in where.items():
-        found = found[found[column] == value]
-    if found.empty:
-        raise LookupError(f"no rows of panel {panel} with {where}")
-    return found
-
-
 def _bound_ratio(data: Data) -> float:
     """Bound of the nested code over that of the place code, at the largest size."""
-    nested, place = (_rows(data, "a", code=code).sort_values("units")["bound"].iloc[-1] for code in (NESTED, PLACE))
+    nested, place = (
+        panel_rows(data, "a", code=code).sort_values("units")["bound"].iloc[-1] for code in (NESTED, PLACE)
+    )
     return float(nested / place)
 
 
 def _exponential_over_power(data: Data) -> float:
     """Residual of a power law over that of an exponential, both fitted to the nested code's information by its size."""
-    rows = _rows(data, "a", code=NESTED)
+    rows = panel_rows(data, "a", code=NESTED)
     size, information = rows["modules"].to_numpy(float), -2 * np.log(rows["bound"].to_numpy(float))
-    residual = [
-        float(np.square(information - np.polyval(np.polyfit(x, information, 1), x)).sum()) for x in (np.log(size), size)
-    ]
-    return residual[0] / max(residual[1], 1e-12)
+    return exponential_over_power(size, information)
 
 
 def _error_over_bound(data: Data, ratio: float) -> pd.Series:
     """By the peak count, rising."""
-    rows = _rows(data, "b", ratio=ratio).sort_values("peak_count")
+    rows = panel_rows(data, "b", ratio=ratio).sort_values("peak_count")
     return pd.Series((rows["rms"] / rows["bound"]).to_numpy(float), rows["peak_count"].to_numpy(float))
 
 
@@ -130,15 +128,8 @@ def _threshold_ratio(data: Data) -> float:
 
 def _too_far_apart(data: Data) -> float:
     """Measured error at the largest ratio over the least measured error."""
-    rows = _rows(data, "c").sort_values("ratio")
+    rows = panel_rows(data, "c").sort_values("ratio")
     return float(rows["rms"].iloc[-1] / rows["rms"].min())
-
-
-def _exchanged(column: str, one: object, other: object) -> Callable[[Data], Data]:
-    def control(data: Data) -> Data:
-        return replace(data, table=data.table.assign(**{column: data.table[column].replace({one: other, other: one})}))
-
-    return control
 
 
 def _bound_as_error(data: Data) -> Data:
@@ -150,7 +141,7 @@ def _counts_reversed(data: Data) -> Data:
     """A control: the errors of few spikes passed off as those of many."""
     table = data.table.copy()
     for ratio in RATIOS:
-        rows = _rows(data, "b", ratio=ratio).sort_values("peak_count")
+        rows = panel_rows(data, "b", ratio=ratio).sort_values("peak_count")
         table.loc[rows.index, ["rms", "bound"]] = rows[["rms", "bound"]].to_numpy()[::-1]
     return replace(data, table=table)
 
@@ -163,7 +154,7 @@ claims = (
         paper="below",
         citation=CITATION,
         statistic=_bound_ratio,
-        control=_exchanged("code", NESTED, PLACE),
+        control=exchanged("code", NESTED, PLACE),
         low=0.0,
         high=1.0,
     ),
@@ -174,7 +165,7 @@ claims = (
         paper="exponentially",
         citation=CITATION,
         statistic=_exponential_over_power,
-        control=_exchanged("code", NESTED, PLACE),
+        control=exchanged("code", NESTED, PLACE),
         low=2.0,
     ),
     Claim(
@@ -203,7 +194,7 @@ claims = (
         paper="more",
         citation=CITATION,
         statistic=_threshold_ratio,
-        control=_exchanged("ratio", RATIOS[0], RATIOS[-1]),
+        control=exchanged("ratio", RATIOS[0], RATIOS[-1]),
         low=2.0,
     ),
     Claim(
@@ -234,7 +225,7 @@ def draw(data: Data) -> Canvas:
 
 def _draw_sizes(axes: Axes, data: Data) -> None:
     for code, marker in ((PLACE, "s"), (NESTED, "o")):
-        rows = _rows(data, "a", code=code)
+        rows = panel_rows(data, "a", code=code)
         axes.plot(rows["units"], rows["bound"], lw=1, color=COLOURS[code], label=f"{code}, bound")
         axes.plot(rows["units"], rows["rms"], marker, ms=4, mfc="white", color=COLOURS[code], label=f"{code}, error")
     axes.set(yscale="log", xlabel="Number of units", ylabel="Error / largest period", xticks=rows["units"])
@@ -251,7 +242,7 @@ def _draw_counts(axes: Axes, data: Data) -> None:
 
 
 def _draw_ratios(axes: Axes, data: Data) -> None:
-    rows = _rows(data, "c").sort_values("ratio")
+    rows = panel_rows(data, "c").sort_values("ratio")
     axes.plot(rows["ratio"], rows["bound"], lw=1, color="#666666", label="bound")
     axes.plot(rows["ratio"], rows["rms"], "o-", ms=3.5, lw=1, color=COLOURS[NESTED], label="error")
     axes.set(xscale="log", yscale="log", xlabel="Ratio of successive periods", ylabel="Error / largest period")

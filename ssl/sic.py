@@ -184,7 +184,10 @@ class SIC(Model):
 
     def loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The four terms and their weighted ``total``, each 0-d."""
-        states, position_m = self.unrolled(batch)
+        return self.terms(*self.unrolled(batch), batch)
+
+    def terms(self, states: Tensor, position_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`loss` of states ``(B, T, units)`` at position_m ``(B, T, 2)``."""
         return sic(
             states,
             rectified_unit(self.initial),

@@ -105,11 +105,9 @@ class SICFar(SIC):
             drift_m = ramp * c.drift_m * speed * direction
             yield batch | {"velocity_m": batch["velocity_m"] + drift_m, "hard_ramp": speed.new_tensor(ramp)}
 
-    def loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def terms(self, states: Tensor, position_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Eq. (1): the terms of `SIC`, ``hard``, and their weighted ``total``, each 0-d."""
-        terms = super().loss(batch)
-        hard = hard_separation(
-            *self.unrolled(batch), near_m=self.near_m, from_m=self.hard_from_m, width=self.hard_width
-        )
+        terms = super().terms(states, position_m, batch)
+        hard = hard_separation(states, position_m, near_m=self.near_m, from_m=self.hard_from_m, width=self.hard_width)
         total = terms.pop("total") + self.hard_weight * batch["hard_ramp"] * hard
         return {"total": total, **terms, "hard": hard}

@@ -45,7 +45,7 @@ class ErrorCorrectingConfig(ResidueConfig):
 
     @model_validator(mode="after")
     def _spare(self) -> Self:
-        longest_m = math.lcm(*self.periods) * self.resolution_m
+        longest_m = unambiguous_range(self.periods) * self.resolution_m
         if self.range_m > longest_m:
             raise ValueError(f"range_m {self.range_m:g} exceeds {longest_m:g} m, where the code repeats; give less")
         return self

@@ -16,40 +16,28 @@ period of a finer module, and errors are far above the bound: threshold noise.
 """
 
 import math
-from typing import Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from entorhinal.families.coding_theory.decoding import decode_waves
-from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
+from entorhinal.families.coding_theory.phase_modules import FieldsConfig, PhaseModules
 from entorhinal.families.coding_theory.ring import ring_information, ring_waves, spike_counts
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Card, Config, Representation
+from entorhinal.families.model import Card, Representation
 
 __all__ = ["Nested", "NestedConfig", "cramer_rao", "decode_spikes", "narrowest_sharpness", "nested_periods"]
 
 
-class NestedConfig(Config):
+class NestedConfig(FieldsConfig):
     """A geometric progression of periods, one field for all, and the spikes of a read-out."""
 
     largest_period_m: float = Field(1.6, gt=0, description="lattice spacing of the first module")
     ratio: float = Field(2.0, gt=1, description="of successive periods")
     modules: int = Field(4, ge=1)
-    phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
-    sharpness: float = Field(3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
-    orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
     peak_count: float = Field(1.0, gt=0, description="spikes of a unit at its peak in the time of a read-out, a step")
     fano_factor: float = Field(1.0, gt=0, description="variance over mean of the counts; 1 is Poisson")
-
-    @model_validator(mode="after")
-    def _tiled(self) -> Self:
-        if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
-            raise ValueError(
-                f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
-            )
-        return self
 
 
 class Nested(PhaseModules):

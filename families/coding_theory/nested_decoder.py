@@ -26,36 +26,25 @@ what Poisson spikes do is measured by `paper_figures/nested_decoder_lesions`.
 """
 
 import math
-from typing import Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
+from entorhinal.families.coding_theory.phase_modules import FieldsConfig, PhaseModules
+from entorhinal.families.coding_theory.ring import spike_counts
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Card, Config, Representation
+from entorhinal.families.model import Card, Representation
 
-__all__ = ["NestedDecoder", "NestedDecoderConfig", "expected_best_ratio", "spike_counts"]
+__all__ = ["NestedDecoder", "NestedDecoderConfig", "expected_best_ratio", "module_spikes"]
 
 
-class NestedDecoderConfig(Config):
+class NestedDecoderConfig(FieldsConfig):
     """A geometric progression of periods, and the fields of every module."""
 
     smallest_period_m: float = Field(0.30, gt=0, description="lattice spacing of the finest module")
     ratio: float = Field(1.5, gt=1, description="of successive periods")
     modules: int = Field(5, ge=1, description="the largest period is smallest_period_m ratio^(modules - 1)")
-    phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
-    sharpness: float = Field(3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
-    orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
-
-    @model_validator(mode="after")
-    def _tiled(self) -> Self:
-        if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
-            raise ValueError(
-                f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
-            )
-        return self
 
 
 class NestedDecoder(PhaseModules):
@@ -90,7 +79,7 @@ class NestedDecoder(PhaseModules):
             "module is off by a third of its period at one place in 1,000, whatever the ratio. Phases read along two "
             "lattice axes (2.15; 1.3 to 3.9) and, with them, broad fields (2.15; 1.5 to 3.9) change little. Silencing "
             "the smallest module adds no large errors, and the median error grows 1.51 times",
-            "the rates are free of noise; spikes are drawn by a function, spike_counts",
+            "the rates are free of noise; spikes are drawn by a function, module_spikes",
             "positions beyond half the largest period are read as their copy in the cell around the origin",
         ),
         provenance={
@@ -163,14 +152,14 @@ class NestedDecoder(PhaseModules):
         return vectors.gather(-2, shortest).squeeze(-2)
 
 
-def spike_counts(rates: Tensor, spikes_per_module: float, generator: torch.Generator, modules: int) -> Tensor:
+def module_spikes(rates: Tensor, spikes_per_module: float, generator: torch.Generator, modules: int) -> Tensor:
     """Poisson counts of units whose ``rates (..., N)`` are scaled so that a module fires ``spikes_per_module`` on
     average over the places given; modules have N / modules units each."""
     if not spikes_per_module > 0:
-        raise InputError(f"spike_counts: spikes_per_module is {spikes_per_module}; give a number above 0")
+        raise InputError(f"module_spikes: spikes_per_module is {spikes_per_module}; give a number above 0")
     by_module = rates.unflatten(-1, (modules, -1))
     mean = by_module.sum(-1).flatten(0, -2).mean(0)[:, None]
-    return torch.poisson(by_module * spikes_per_module / mean, generator).flatten(-2)
+    return spike_counts(by_module * spikes_per_module / mean, 1.0, generator).flatten(-2)
 
 
 def expected_best_ratio(refinement: float) -> float:

@@ -16,17 +16,18 @@ from all of them by maximum likelihood within a stated range.
 """
 
 import math
+from typing import Self
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
 from entorhinal.families.coding_theory.decoding import decode_waves
-from entorhinal.families.model import Model, Representation, State
+from entorhinal.families.model import Config, Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["PhaseModules", "field_sharpness", "least_phases_per_axis"]
+__all__ = ["FieldsConfig", "PhaseModules", "field_sharpness", "least_phases_per_axis"]
 
 
 def field_sharpness(width: float) -> float:
@@ -38,6 +39,22 @@ def least_phases_per_axis(sharpness: float) -> int:
     """Fewer preferred phases than these on an axis, or on a ring, leave gaps between fields: population vectors are
     then biased by more than 0.002 cycles."""
     return max(3, math.ceil(2 + 2 * math.sqrt(sharpness)))
+
+
+class FieldsConfig(Config):
+    """Fields that are the same in all modules, and the regular grid of phases that they tile without gaps."""
+
+    phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
+    sharpness: float = Field(3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / √sharpness")
+    orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
+
+    @model_validator(mode="after")
+    def _tiled(self) -> Self:
+        if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
+            raise ValueError(
+                f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
+            )
+        return self
 
 
 class PhaseModules(Model):

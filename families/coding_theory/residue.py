@@ -12,16 +12,15 @@ likelihood over a stated range (`decode_maximum_likelihood`).
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from entorhinal.families.coding_theory.decoding import decode_waves, phase_waves
-from entorhinal.families.coding_theory.phase_modules import PhaseModules, least_phases_per_axis
+from entorhinal.families.coding_theory.phase_modules import FieldsConfig, PhaseModules
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Card, Config, Representation
+from entorhinal.families.model import Card, Representation
 
 __all__ = [
     "Residue",
@@ -36,16 +35,11 @@ __all__ = [
 ]
 
 
-class ResidueConfig(Config):
+class ResidueConfig(FieldsConfig):
     """Periods are integers in units of ``resolution_m``; the unit of everything else is in its name."""
 
     periods: tuple[int, ...] = Field((31, 44, 63), description="lattice spacings, pairwise coprime, / resolution_m")
     resolution_m: float = Field(0.01, gt=0, description="the integer unit of position")
-    phases_per_axis: int = Field(8, ge=3, description="a module has this number squared of units")
-    sharpness: float = Field(
-        3.0, gt=0, description="of the fields; their s.d. is about 0.195 spacing / sqrt(sharpness)"
-    )
-    orientation_rad: float = Field(0.0, description="direction of the lattice axis a1, the same in all modules")
 
     @field_validator("periods")
     @classmethod
@@ -57,15 +51,6 @@ class ResidueConfig(Config):
         if math.lcm(*periods) * max(periods) >= 2**53:
             raise ValueError("the range exceeds what float64 can decode exactly; give fewer or shorter periods")
         return periods
-
-    @model_validator(mode="after")
-    def _tiled(self) -> Self:
-        # population vectors of a coarser tiling are biased by more than 0.002 cycles
-        if self.phases_per_axis < (least := least_phases_per_axis(self.sharpness)):
-            raise ValueError(
-                f"fields of sharpness {self.sharpness:g} need phases_per_axis of {least} or more to be read"
-            )
-        return self
 
 
 class Residue(PhaseModules):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, spike_counts
+from entorhinal.families.coding_theory.nested_decoder import NestedDecoder, expected_best_ratio, module_spikes
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Decoder, PathIntegrator, Representation
 from entorhinal.families.world import Arena, Trajectories
@@ -50,7 +50,7 @@ def test_beyond_the_range_a_place_is_read_as_its_copy_in_the_cell_around_the_ori
 
 def test_phases_are_the_most_likely_ones() -> None:
     model = NestedDecoder.make(modules=1, smallest_period_m=1.0)
-    counts = spike_counts(rates_at(model, disc(0.4, 60)), 6.0, torch.Generator().manual_seed(0), 1)
+    counts = module_spikes(rates_at(model, disc(0.4, 60)), 6.0, torch.Generator().manual_seed(0), 1)
     axis = torch.arange(120, dtype=torch.float64) / 120
     grid = torch.cartesian_prod(axis, axis)
     log_rates = rates_at(model, grid @ model._basis(grid)).log()
@@ -102,7 +102,7 @@ def test_more_spikes_less_error() -> None:
     model, place = NestedDecoder.make(), disc(0.25)
     errors = []
     for spikes in (20.0, 80.0, 320.0):
-        counts = spike_counts(rates_at(model, place), spikes, torch.Generator().manual_seed(0), 5)
+        counts = module_spikes(rates_at(model, place), spikes, torch.Generator().manual_seed(0), 5)
         assert counts.unflatten(-1, (5, -1)).sum(-1).mean(0).numpy() == pytest.approx(spikes, rel=0.05)
         errors.append(float((model.position_m(model.phases(counts)) - place).norm(dim=-1).median()))
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.25)
@@ -137,6 +137,6 @@ def test_bad_config_is_one_clear_line(values: dict[str, object], message: str) -
 
 def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="spikes_per_module is 0"):
-        spike_counts(torch.ones(3, 10), 0.0, torch.Generator(), 5)
+        module_spikes(torch.ones(3, 10), 0.0, torch.Generator(), 5)
     with pytest.raises(InputError, match="refinement is 1"):
         expected_best_ratio(1.0)
