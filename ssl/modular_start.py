@@ -3,11 +3,13 @@
 Module k is a sheet of n phases φ_i of a hexagonal lattice of spacing λ_k, with three wave vectors k_a at 60° of length
 4π/√3λ_k. Its matrix moves the three waves of whatever activity it is given by the velocity,
 
-    W_ij(v) = (2/n) Σ_a cos(k_a·v − φ_ia + φ_ja) − θ/n,                                             (1)
+    W_ij(v) = (2/n) Σ_a cos(k_a·v − φ_ia + φ_ja) − θ/Kn   within a module,   −θ/Kn between modules,    (1)
 
-and rectification makes bumps of them again, so that ReLU and norm have a fixed point at every phase. Modules do not
-touch. The MLP's last layer is fitted to (1) by ridge regression on its own hidden layer. Ours; the paper starts at
-random.
+and rectification makes bumps of them again, so that ReLU and norm have a fixed point at every phase. Modules share
+only their mean activity, which is the same at every phase, and that is what keeps K of them alive: a module that has
+become weaker than the mean is lifted further over its threshold, rectified less, and grows back (θ < 0). Without it
+each would keep whatever share of the norm it has, and lose it by a walk at random. The MLP's last layer is fitted to
+(1) by ridge regression on its own hidden layer. Ours; the paper starts at random.
 """
 
 import math
@@ -55,6 +57,8 @@ def modular_start_(
             layer.bias.copy_(normal(*layer.bias.shape) if layer.in_features == 2 else 0.3 * normal(*layer.bias.shape))
         velocity_m = max_step_m * (2 * torch.rand(_SAMPLES, 2, generator=generator, dtype=initial.dtype) - 1)
         wanted = velocity_m.new_zeros(_SAMPLES, units, units)
+        used = len(spacing_m) * n
+        wanted[:, :used, :used] = -threshold / used  # (1), between modules
         initial.zero_()
         for k, spacing in enumerate(spacing_m.tolist()):
             own = slice(k * n, (k + 1) * n)
@@ -62,7 +66,7 @@ def modular_start_(
             angle = turn + math.pi / 3 * torch.arange(3, dtype=initial.dtype)
             wave = 4 * math.pi / (math.sqrt(3) * spacing) * torch.stack((angle.cos(), angle.sin()), 1)
             moved = (velocity_m @ wave.T)[:, None, None] - (phase[:, None] - phase)
-            wanted[:, own, own] = (2 / n) * moved.cos().sum(-1) - threshold / n  # (1)
+            wanted[:, own, own] += (2 / n) * moved.cos().sum(-1)
             initial[own] = torch.relu(phase.cos().sum(-1) - threshold)
         features = matrix[:4](velocity_m).double()
         features = torch.cat((features, torch.ones_like(features[:, :1])), 1)

@@ -84,6 +84,15 @@ def test_a_modular_start_integrates_paths_with_hexagonal_modules() -> None:
         assert float((found_m / spacing_m - 1).abs().max()) < 0.05
 
 
+def test_modules_of_a_modular_start_regain_a_strength_that_they_lost() -> None:
+    model = SICFar.make(units=54, hidden=128, start_modules=2, start_spacing_m=0.5, start_ratio=1.5, drift_m=0.0)
+    walk = World(Arena.square(20.0, walls=False)).iid_steps(64, 60, seed=0)
+    weaker = model.initial_state(walk.start_m).detach() * torch.where(torch.arange(54) < 25, 0.7, 1.0)
+    shares = model.represent(walk, weaker).rates[..., :25].detach().norm(dim=-1).mean(0)
+    assert float(shares[0]) < 0.64
+    assert float(shares[30:].sub(math.sqrt(0.5)).abs().max()) < 0.03
+
+
 def test_a_modular_start_fits_its_matrices_and_refuses_too_few_units() -> None:
     from entorhinal.ssl.architecture import velocity_to_matrix
 
