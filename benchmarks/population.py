@@ -145,10 +145,11 @@ class Population:
         return mean
 
     @torch.no_grad()
-    def constrain(self) -> None:
+    def constrain(self, batch: Batch) -> None:
         """Apply the model's ``constrain``, if it has one."""
         if hasattr(self.template, "constrain"):
-            for name, value in torch.func.vmap(self.template.constrain)(self.params).items():
+            constrain = torch.func.vmap(self.template.constrain, in_dims=(0, None))
+            for name, value in constrain(self.params, batch).items():
                 self.params[name].copy_(value)
 
     def member(self, k: int) -> Model:

@@ -357,7 +357,7 @@ class _Run:
         self.alive.logical_and_(finite.all(0))
         self.sums.add_(torch.where(self.alive, values, 0))
         self.optimizer.step(self.population.gradient, torch.where(self.alive, scale, 0))
-        self.population.constrain()
+        self.population.constrain(batches[-1])
 
     def _captured(self, batches: Sequence[Batch]) -> Callable[[Sequence[Batch]], None]:
         """`step` as a CUDA graph with inputs of its own; `step` itself where capture is not possible."""

@@ -199,8 +199,9 @@ class Trainable(Protocol):
     """Learns by gradient descent on its `loss`, which the harness does, for many networks side by side.
 
     Numbers that differ between the networks of a population are 0-d buffers named as their config fields (a Python
-    float would silently be shared), or fields of the `Recipe`. A model may also have ``constrain(params) -> params``:
-    applied to the parameters (a dict by name) after each step, pure (clamps, unit norms).
+    float would silently be shared), or fields of the `Recipe`. A model may also have ``constrain(params, batch) ->
+    params``: applied to the parameters (a dict by name) after each step with that step's batch, pure (clamps, unit
+    norms); what it does not return stays as it is.
     """
 
     def recipe(self) -> Recipe:

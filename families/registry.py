@@ -34,7 +34,7 @@ BUILT_IN = {
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
-    "ssl/sic_far-v1": "entorhinal.ssl.sic_far:SICFar",
+    "ssl/sic_modular-v1": "entorhinal.ssl.sic_modular:SICModular",
     "controls/ideal_grid-v1": "entorhinal.families.controls.ideal_grid:IdealGrid",
     "controls/lowpass_noise-v1": "entorhinal.families.controls.lowpass_noise:LowpassNoise",
     "controls/place_cells-v1": "entorhinal.families.controls.place_cells:PlaceCells",

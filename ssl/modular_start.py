@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 __all__ = ["modular_start_"]
 
-_SAMPLES, _RIDGE = 3000, 1e-3
+_SAMPLES, _RIDGE = 1200, 1e-3
 _GAINS = (8.0, 1.0)  # of the hidden layers' normal weights: tanh bends within the range of velocities
 
 

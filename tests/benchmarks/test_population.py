@@ -100,8 +100,8 @@ def test_constraints_hold_after_every_step(follower, tmp_path, monkeypatch) -> N
     import entorhinal.families.checkpoint as checkpoint
 
     class Clamped(follower):
-        def constrain(self, params):
-            return params | {"weight": params["weight"].clamp(-0.1, 0.1)}
+        def constrain(self, params, batch):
+            return {"weight": params["weight"].clamp(-0.1, 0.1)}
 
     monkeypatch.setattr(checkpoint, "get_class", lambda id: Clamped)
     for path in train(Clamped, seeds=3, config={"lr": 0.5, "steps": 7}, out=tmp_path):

@@ -1,24 +1,27 @@
-"""The variant with drift and hard pairs, and the start with modules."""
+"""The variant begun as modules held apart, with drift and hard pairs."""
 
 import itertools
 import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from entorhinal.analysis import rate_maps, scores_and_lattices
-from entorhinal.families import Arena, World
+from entorhinal.benchmarks import train
+from entorhinal.families import Arena, World, load
 from entorhinal.families.errors import InputError
 from entorhinal.ssl.modular_start import modular_start_
 from entorhinal.ssl.sic import BLOCK, SIC
-from entorhinal.ssl.sic_far import SICFar
+from entorhinal.ssl.sic_modular import SICModular
 
 WORLD = World(Arena.square(2.0, walls=False), dtype=torch.float64)
-SMALL = {"units": 7, "hidden": 5, "steps_per_trajectory": 6, "trajectories": 4, "ramp_start": 60, "ramp_steps": 8}
+SIZES = {"units": 7, "hidden": 5, "steps_per_trajectory": 6, "trajectories": 4}
+SMALL = SIZES | {"ideal_start": False, "hard_weight": 10.0, "held_steps": 62, "ramp_start": 60, "ramp_steps": 8}
 
 
 def test_population_gradients_are_those_of_autograd() -> None:
-    model = SICFar.make(**SMALL).double()
+    model = SICModular.make(**SMALL).double()
     batch = next(model.training_data(WORLD, 0, 66))
     assert 0 < float(batch["hard_ramp"]) < 1
     gradients, terms = model.population_gradients(
@@ -38,7 +41,7 @@ def test_population_gradients_are_those_of_autograd() -> None:
 
 
 def test_drift_is_one_a_batch_rises_with_the_ramp_and_is_a_function_of_seed_and_index() -> None:
-    model, plain = SICFar.make(**SMALL), SIC.make(**{k: v for k, v in SMALL.items() if "ramp" not in k})
+    model, plain = SICModular.make(**SMALL), SIC.make(**SIZES)
     run = list(itertools.islice(model.training_data(WORLD, 9), BLOCK + 8))
     still = list(itertools.islice(plain.training_data(WORLD, 9), BLOCK + 8))
     drift_m = torch.stack([a["velocity_m"] - b["velocity_m"] for a, b in zip(run, still, strict=True)])
@@ -47,6 +50,7 @@ def test_drift_is_one_a_batch_rises_with_the_ramp_and_is_a_function_of_seed_and_
     speed_m = drift_m[:, 0].norm(dim=-1)
     assert (speed_m[:61] == 0).all()
     assert 0.01 < float(speed_m[68:].max()) <= model.config.drift_m
+    assert [float(batch["held"]) for batch in run] == [1.0] * 62 + [0.0] * (BLOCK + 8 - 62)
     for first in (3, 62, 64, 69):
         later = next(model.training_data(WORLD, 9, first))
         assert all(torch.equal(later[name], run[first][name]) for name in later)
@@ -54,8 +58,8 @@ def test_drift_is_one_a_batch_rises_with_the_ramp_and_is_a_function_of_seed_and_
 
 def test_without_its_additions_it_is_sic() -> None:
     off = {"hard_weight": 0.0, "drift_m": 0.0, "input_gain": 8.0}
-    model = SICFar.make(**SMALL | off)
-    plain = SIC.make(**{k: v for k, v in SMALL.items() if "ramp" not in k})
+    model = SICModular.make(**SMALL | off)
+    plain = SIC.make(**SIZES)
     batch, still = (next(m.training_data(WORLD, 1, 70)) for m in (model, plain))
     assert torch.equal(batch["velocity_m"], still["velocity_m"])
     ours, theirs = model.double().loss(batch), plain.double().loss(still)
@@ -64,12 +68,33 @@ def test_without_its_additions_it_is_sic() -> None:
 
 def test_hard_pairs_must_be_far() -> None:
     with pytest.raises(InputError, match=r"hard_from_m=0\.01"):
-        SICFar.make(**SMALL, hard_from_m=0.01)
+        SICModular.make(**SMALL, hard_from_m=0.01)
+
+
+def test_modules_are_held_apart_and_then_free(tmp_path) -> None:
+    steps = {"ramp_start": 0, "ramp_steps": 1, "held_steps": 4, "steps": 8, "warmup_steps": 0, "seed": 3}
+    small = SIZES | {"units": 9, "ideal_start": False, "modules": 2} | steps
+
+    def between(held: int) -> tuple[Tensor, Tensor]:
+        (path,) = train("ssl/sic_modular", config=small | {"held_steps": held}, out=tmp_path / str(held))
+        last = load(path).matrix[4]
+        own = torch.tensor([0] * 4 + [1] * 5)
+        other = (own[:, None] != own).flatten()
+        assert int(other.sum()) == 2 * 4 * 5
+        assert float(last.weight[~other].detach().abs().min()) > 0
+        return last.weight[other].detach(), last.bias[other].detach()
+
+    weight, bias = between(held=8)
+    assert (weight == 0).all()
+    assert float(bias.max() - bias.min()) == 0
+    weight, bias = between(held=4)
+    assert float(weight.abs().max()) > 1e-5
+    assert float(bias.max() - bias.min()) > 1e-5
 
 
 def test_a_modular_start_integrates_paths_with_hexagonal_modules() -> None:
-    start = {"start_modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0}
-    model = SICFar.make(units=54, hidden=128, **start)
+    start = {"modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0}
+    model = SICModular.make(units=54, hidden=128, **start)
     walk = World(Arena.square(20.0, walls=False)).iid_steps(512, 60, seed=0)
     found, box = model.represent(walk), Arena.square(2.0)
     assert (found.rates[..., 50:] == 0).all()
@@ -85,7 +110,7 @@ def test_a_modular_start_integrates_paths_with_hexagonal_modules() -> None:
 
 
 def test_modules_of_a_modular_start_regain_a_strength_that_they_lost() -> None:
-    model = SICFar.make(units=54, hidden=128, start_modules=2, start_spacing_m=0.5, start_ratio=1.5, drift_m=0.0)
+    model = SICModular.make(units=54, hidden=128, modules=2, start_spacing_m=0.5, start_ratio=1.5, drift_m=0.0)
     walk = World(Arena.square(20.0, walls=False)).iid_steps(64, 60, seed=0)
     weaker = model.initial_state(walk.start_m).detach() * torch.where(torch.arange(54) < 25, 0.7, 1.0)
     shares = model.represent(walk, weaker).rates[..., :25].detach().norm(dim=-1).mean(0)
