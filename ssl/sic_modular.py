@@ -4,7 +4,7 @@ Loss and network are the faithful ones; what differs is where training starts, w
 far walks go.
 
 1. The units begin as K ideal hexagonal modules (`entorhinal.ssl.modular_start`), which share only their mean activity.
-2. For ``held_steps`` they must go on so: after every step, weights between modules are one constant (P). Then W is free.
+2. For ``held_steps`` they go on so: after every step, weights between modules are one constant (P). Then W is free.
 3. Every batch of walks drifts, as the paper's stay within 1.2 m and a code that repeats beyond costs nothing there,
 
     v_t = w_t + r u,   w_t ~ U(−a, a)²,   |u| ~ U(0, u_max) in any direction, one a batch              (1)
