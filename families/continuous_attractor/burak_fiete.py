@@ -27,6 +27,7 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from entorhinal.families.cache import cached_tensors
@@ -48,7 +49,8 @@ CRYSTAL = 0.9  # order that a lattice without defects exceeds; defects leave 0.8
 CALIBRATION_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the linear range
 WALK_SHARE, WALK_STEP_MS, REST_MS = 0.5, 20.0, 100.0  # of the straight walk to a start
 ACTIVITY_LIMIT = 1e3  # the input to a neuron is of order 1
-NEGLIGIBLE = 1e-15  # of the largest part of a transform, or of a weight
+NEGLIGIBLE = 1e-15  # of the largest part of a transform
+REACH = 25.0  # βr² beyond which weights are nothing: exp(−25) = 1e-11
 
 
 class BurakFieteConfig(Config):
@@ -154,7 +156,7 @@ class BurakFiete(Model):
             torch.tensor(block).repeat(n // 2, n // 2) for block in ([[1, 0], [0, -1]], [[0, 1], [-1, 0]])
         )
         shift, beta = config.shift_neurons, 3 / config.net_wavelength_neurons**2
-        side = n if self.periodic else n + shift + math.ceil(math.sqrt(-math.log(NEGLIGIBLE) / beta))
+        side = n if self.periodic else 2 * next_fast_len(math.ceil((n + shift + (REACH / beta) ** 0.5) / 2))
         landing = ((row + shift * toward_y) % side * side + (column + shift * toward_x) % side).flatten()
         away = torch.arange(side)
         distance = torch.minimum(away, side - away).double()
@@ -209,12 +211,12 @@ class BurakFiete(Model):
     ) -> Representation:
         sheet = self.initial_state(trajectories.start_m) if state is None else state
         velocity_m_s = trajectories.displacement_m / trajectories.dt_s  # (B, T, 2)
-        self._warn_if_fast(velocity_m_s)
+        self.warn_if_fast(velocity_m_s)
         sheets = []
         for velocity in velocity_m_s.unbind(1):
             sheet = self.advance(sheet, velocity, 1e3 * trajectories.dt_s)
             sheets.append(sheet)
-        return Representation(torch.stack(sheets, 1).flatten(2), self._sane(sheet))
+        return Representation(torch.stack(sheets, 1).flatten(2), self.sane(sheet))
 
     def initial_state(self, start_m: Tensor) -> Tensor:
         """The settled sheet walked straight from the origin to each of ``start_m (B, 2)``, then at rest: ``(B, n, n)``.
@@ -262,7 +264,7 @@ class BurakFiete(Model):
             for degrees in HEALING_DEGREES:
                 unit = torch.tensor([[math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]])
                 sheet = self.advance(sheet, HEALING_DRIVE / self.config.velocity_gain_s_m * unit, driven)
-            sheet = self._sane(self.advance(sheet, rest, rested))
+            sheet = self.sane(self.advance(sheet, rest, rested))
             order = self.order(sheet[0])
             if order == 0 or order >= CRYSTAL:
                 break
@@ -290,7 +292,7 @@ class BurakFiete(Model):
         sheets = [sheet]
         for _ in range(round(seconds / 0.01)):
             sheets.append(self.advance(sheets[-1], velocity_m_s, 10.0))
-        self._sane(sheets[-1])
+        self.sane(sheets[-1])
         return self.displacement(torch.stack(sheets, 1))[:, -1] / seconds
 
     def order(self, sheet: Tensor) -> float:
@@ -317,7 +319,8 @@ class BurakFiete(Model):
         config = self.config.model_dump(mode="json", exclude=set(irrelevant))
         return json.dumps([self.card.id, CACHE_VERSION, what, config], sort_keys=True)
 
-    def _sane(self, sheet: Tensor) -> Tensor:
+    def sane(self, sheet: Tensor) -> Tensor:
+        """The sheet; `InputError` where activity is out of all bounds."""
         if not bool((sheet.abs() < ACTIVITY_LIMIT).all()):  # NaN included
             raise InputError(
                 f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower step_ms, "
@@ -325,7 +328,8 @@ class BurakFiete(Model):
             )
         return sheet
 
-    def _warn_if_fast(self, velocity_m_s: Tensor) -> None:
+    def warn_if_fast(self, velocity_m_s: Tensor) -> None:
+        """Say once that a speed is beyond the linear range."""
         if self._warned or not velocity_m_s.numel():
             return
         fastest_m_s = float(velocity_m_s.norm(dim=-1).max())

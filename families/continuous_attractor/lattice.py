@@ -20,8 +20,9 @@ def lattice_waves(sheet: Tensor, window: Tensor | None = None) -> tuple[Tensor, 
     Order is the share of the pattern's power that lies on the lattice these waves span: 1 for a triangular lattice
     without defects; 0 if activity is uniform or the waves are not three, well apart and of about one length.
 
-    window: ``(n, n)``, smooth and falling to nothing at the edges: the sheet need not be periodic, waves are the peaks
-    of the windowed transform, and order is the share of the window's variance that they and their harmonics explain.
+    window: ``(n, n)``, how strong the lattice is from place to place, smooth and nothing at the edges: the sheet need
+    not be periodic. Waves are then the peaks of the windowed transform, and order is the share of the variance that
+    they and their harmonics explain, all as strong as the window.
     """
     n = sheet.shape[-1]
     sheet = sheet.detach().double().cpu()
@@ -77,24 +78,26 @@ def _windowed_waves(sheet: Tensor, window: Tensor) -> tuple[Tensor, float]:
     contrast = (weight * pattern.square()).sum().sqrt()
     if not _triangular(waves) or contrast < 1e-2 * (weight * sheet).sum().abs():
         return waves, 0.0
-    return waves, _explained(pattern, weight, waves)
+    return waves, _explained(sheet, window, waves)
 
 
-def _explained(pattern: Tensor, weight: Tensor, waves: Tensor) -> float:
-    """Share of a pattern's weighted variance that a lattice's waves and their sums explain, by least squares."""
-    n = len(pattern)
+def _explained(sheet: Tensor, window: Tensor, waves: Tensor) -> float:
+    """Share of a sheet's variance around the window's own shape that a lattice under the window explains."""
+    n = len(sheet)
     first = waves[0]
-    second = waves[1] if waves[1] @ first > 0 else -waves[1]
+    second = waves[1] if waves[1] @ first > 0 else -waves[1]  # 60° apart
     whole = range(-HARMONICS, HARMONICS + 1)
     pairs = [(i, j) for i in whole for j in whole if abs(i + j) <= HARMONICS and (i, j) > (0, 0)]
     sums = torch.tensor(pairs, dtype=torch.float64) @ torch.stack((first, second))
     place = torch.arange(n, dtype=torch.float64)
     angle = (2 * math.pi / n) * (sums[:, 1, None, None] * place[:, None] + sums[:, 0, None, None] * place).flatten(1)
-    parts = torch.cat((torch.ones(1, n * n, dtype=torch.float64), angle.cos(), angle.sin())) * weight.flatten().sqrt()
-    target = pattern.flatten() * weight.flatten().sqrt()
-    left = target - parts.T @ torch.linalg.lstsq(parts.T, target[:, None]).solution[:, 0]
-    mean = (weight * pattern).sum()
-    return 1 - float(left.square().sum() / (weight * (pattern - mean).square()).sum())
+    parts = torch.cat((torch.ones(1, n * n, dtype=torch.float64), angle.cos(), angle.sin())) * window.flatten()
+    target = sheet.flatten()[:, None]
+
+    def left(basis: Tensor) -> Tensor:
+        return (target - basis @ torch.linalg.lstsq(basis, target).solution).square().sum()
+
+    return 1 - float(left(parts.T) / left(parts[:1].T))
 
 
 def lattice_spacing(waves: Tensor) -> float:
