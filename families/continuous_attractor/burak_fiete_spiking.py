@@ -88,7 +88,7 @@ class BurakFieteSpiking(Model):
         for velocity in velocity_m_s.unbind(1):
             sheet, wait = self.fire(sheet, wait, velocity, 1e3 * trajectories.dt_s, generator)
             sheets.append(sheet)
-        return Representation(torch.stack(sheets, 1).flatten(2), {"sheet": self.sheet.sane(sheet), "wait": wait})
+        return Representation(torch.stack(sheets, 1).flatten(2), {"sheet": sheet, "wait": self.sheet.sane(wait)})
 
     def fire(
         self, sheet: Tensor, wait: Tensor, velocity_m_s: Tensor, ms: float, generator: torch.Generator

@@ -92,12 +92,12 @@ def _explained(sheet: Tensor, window: Tensor, waves: Tensor) -> float:
     place = torch.arange(n, dtype=torch.float64)
     angle = (2 * math.pi / n) * (sums[:, 1, None, None] * place[:, None] + sums[:, 0, None, None] * place).flatten(1)
     parts = torch.cat((torch.ones(1, n * n, dtype=torch.float64), angle.cos(), angle.sin())) * window.flatten()
-    target = sheet.flatten()[:, None]
+    target = sheet.flatten()
 
     def left(basis: Tensor) -> Tensor:
-        return (target - basis @ torch.linalg.lstsq(basis, target).solution).square().sum()
+        return (target - torch.linalg.solve(basis @ basis.T, basis @ target) @ basis).square().sum()
 
-    return 1 - float(left(parts.T) / left(parts[:1].T))
+    return 1 - float(left(parts) / left(parts[:1]))
 
 
 def lattice_spacing(waves: Tensor) -> float:
