@@ -31,7 +31,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves
+from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves, uniform
 from entorhinal.families.continuous_attractor.stepping import StepLoop
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Model, Representation, State
@@ -245,7 +245,7 @@ class BurakFiete(Model):
             lambda: {"sheet": type(self)(self.config).settle()},
         )["sheet"]
         if (order := self.order(sheet)) < CRYSTAL:
-            found = "uniform activity" if order == 0 else f"a pattern with defects or stripes (order {order:.2f})"
+            found = "uniform activity" if uniform(sheet) else f"a pattern with defects or stripes (order {order:.2f})"
             raise InputError(
                 f"{self.card.id}: no triangular lattice forms, the sheet settles to {found}; raise weight_gain "
                 "(10 with the paper's other values), use a larger sheet or another seed"
@@ -266,7 +266,7 @@ class BurakFiete(Model):
                 sheet = self.advance(sheet, HEALING_DRIVE / self.config.velocity_gain_s_m * unit, driven)
             sheet = self.sane(self.advance(sheet, rest, rested))
             order = self.order(sheet[0])
-            if order == 0 or order >= CRYSTAL:
+            if order >= CRYSTAL or uniform(sheet[0]):
                 break
         return sheet[0]
 

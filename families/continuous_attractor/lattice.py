@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["lattice_displacement", "lattice_spacing", "lattice_waves"]
+__all__ = ["lattice_displacement", "lattice_spacing", "lattice_waves", "uniform"]
 
 FINER, HARMONICS = 4, 3  # of the windowed transform; multiples of the waves that the order of a window counts
 
@@ -34,11 +34,16 @@ def lattice_waves(sheet: Tensor, window: Tensor | None = None) -> tuple[Tensor, 
     grid = torch.stack((x, y), -1).flatten(0, 1)  # (N, 2)
     half = (grid[:, 0] > 0) | ((grid[:, 0] == 0) & (grid[:, 1] > 0))  # a wave and its reverse are one
     waves = grid[(power * half).topk(3).indices]
-    if not _triangular(waves) or sheet.std() < 1e-2 * sheet.mean().abs():
+    if not _triangular(waves) or uniform(sheet):
         return waves, 0.0
     whole = torch.linalg.solve(waves[:2].T, grid.T)  # every wave as a sum of the first two
     on_lattice = ((whole - whole.round()).abs() < 1e-6).all(0)
     return waves, float(power[on_lattice].sum() / power.sum())
+
+
+def uniform(sheet: Tensor) -> bool:
+    """Is activity the same everywhere, to a hundredth?"""
+    return bool(sheet.std() < 1e-2 * sheet.mean().abs())
 
 
 def _triangular(waves: Tensor) -> bool:
