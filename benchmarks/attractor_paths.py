@@ -1,11 +1,11 @@
-"""How far do Burak & Fiete's sheets stray in 20 minutes?  Long paths, kept as a CSV file a condition.
+"""How far do Burak & Fiete's sheets stray?  Paths too long for `make figures`, kept as a CSV file a condition.
 
     python -m entorhinal.benchmarks.attractor_paths [--only NAME ...] [--out FOLDER]
 
-Paths too long for `make figures` on two cores: about 260 m in 20 minutes (`World.walk`, 2 m box), followed by the
-periodic and the aperiodic sheet without noise, and the first five minutes of the same path by both with Poisson spikes.
-``<name>.csv`` has a row a second: true and decoded position and the distance walked; ``<name>.json`` says what was run.
-A minute of the path takes some 15 s on one quiet core.
+The periodic and the aperiodic sheet follow about 260 m in 20 minutes (`World.walk`, 2 m box) without noise, and the
+first five minutes of it with Poisson spikes; in ``recorded_...`` they follow the first minute of a rat's path
+(Sargolini et al. 2006). ``<name>.csv`` has a row a second: true and decoded position and the distance walked;
+``<name>.json`` says what was run. A minute of a path takes 10 to 20 s on one quiet core.
 """
 
 import argparse
@@ -25,52 +25,59 @@ from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.families.checkpoint import write_atomically
 from entorhinal.families.errors import unknown
 from entorhinal.families.registry import make
-from entorhinal.families.world import Arena, Trajectories, World
+from entorhinal.families.world import Arena, Trajectories, World, load_recording
 
-__all__ = ["CONDITIONS", "LONG_PATHS", "Condition", "long_path", "run"]
+__all__ = ["CONDITIONS", "LONG_PATHS", "Condition", "run"]
 
 LONG_PATHS = Path(__file__).parent / "paths"
 """The paths that come with the project."""
 
-SECONDS, NOISY_SECONDS, SIDE_M, SPEED_M_S, NOISE_SEED = 1200.0, 300.0, 2.0, 0.173, 0
+SECONDS, NOISY_SECONDS, RECORDED_SECONDS, SIDE_M, SPEED_M_S, NOISE_SEED = 1200.0, 300.0, 60.0, 2.0, 0.173, 0
 STEP_MS = 1.0  # twice the models' own, which halves the time
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One sheet on the long path, its first ``seconds``; with spikes, ``noise_seed`` makes them."""
+    """One sheet on the simulated or the recorded path, its first ``seconds``; ``noise_seed`` makes spikes, if any."""
 
     name: str
     model: str
     seconds: float
     config: dict[str, Any] = field(default_factory=dict)
     noise_seed: int | None = None
+    recorded: bool = False
+
+    def path(self) -> Trajectories:
+        """One trial, the simulated one from the origin."""
+        if self.recorded:
+            path = load_recording()
+        else:
+            world = World(Arena.square(SIDE_M))
+            path = world.walk(1, round(SECONDS / world.dt_s), seed=0, speed_m_s=SPEED_M_S, start_m=torch.zeros(1, 2))
+        return path.chunk(0, round(self.seconds / path.dt_s))
 
 
-CONDITIONS = (
-    Condition("periodic", "continuous_attractor/burak_fiete-v1", SECONDS),
-    Condition("aperiodic", "continuous_attractor/burak_fiete_aperiodic-v1", SECONDS),
-    Condition("periodic_spikes", "continuous_attractor/burak_fiete_spiking-v1", NOISY_SECONDS, {}, NOISE_SEED),
-    Condition(
-        "aperiodic_spikes",
-        "continuous_attractor/burak_fiete_spiking-v1",
-        NOISY_SECONDS,
-        {"periodic": False},
-        NOISE_SEED,
-    ),
-)
+def _conditions() -> tuple[Condition, ...]:
+    """Periodic and aperiodic, without and with spikes, on both paths."""
+    family, found = "continuous_attractor", []
+    for prefix, quiet_s, noisy_s in (("", SECONDS, NOISY_SECONDS), ("recorded_", RECORDED_SECONDS, RECORDED_SECONDS)):
+        recorded, spiking = bool(prefix), f"{family}/burak_fiete_spiking-v1"
+        found += [
+            Condition(f"{prefix}periodic", f"{family}/burak_fiete-v1", quiet_s, recorded=recorded),
+            Condition(f"{prefix}aperiodic", f"{family}/burak_fiete_aperiodic-v1", quiet_s, recorded=recorded),
+            Condition(f"{prefix}periodic_spikes", spiking, noisy_s, {}, NOISE_SEED, recorded),
+            Condition(f"{prefix}aperiodic_spikes", spiking, noisy_s, {"periodic": False}, NOISE_SEED, recorded),
+        ]
+    return tuple(found)
 
 
-def long_path(seconds: float) -> Trajectories:
-    """The first ``seconds`` of the path, one trial from the origin."""
-    world = World(Arena.square(SIDE_M))
-    walk = world.walk(1, round(SECONDS / world.dt_s), seed=0, speed_m_s=SPEED_M_S, start_m=torch.zeros(1, 2))
-    return walk.chunk(0, round(seconds / world.dt_s))
+CONDITIONS = _conditions()
 
 
-def run(condition: Condition, path: Trajectories) -> tuple[pd.DataFrame, dict[str, Any]]:
+def run(condition: Condition) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A row a second, and what was run."""
     code, begun = provenance(), time.perf_counter()
+    path = condition.path()
     model = make(condition.model, step_ms=STEP_MS, **condition.config)
     decoded_m = follow(model, path, choose=None, seed=condition.noise_seed, max_bytes=2**25).decoded_m
     assert decoded_m is not None
@@ -101,7 +108,7 @@ def main() -> None:
             raise unknown("condition", name, known)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in track(options.only, "following", console=Console(stderr=True)):
-        table, said = run(known[name], long_path(known[name].seconds))
+        table, said = run(known[name])
         write_atomically(options.out / f"{name}.csv", table.to_csv(index=False).encode())
         write_atomically(options.out / f"{name}.json", (json.dumps(said, indent=1) + "\n").encode())
 

@@ -193,6 +193,9 @@ def _draw_spacing(axes: Axes, data: Data) -> None:
     middle = np.exp(np.log(rows["spacing_m"]).mean()) / np.exp(np.log(rows["velocity_gain_s_m"]).mean()) ** power
     axes.plot(alpha, middle * alpha**power, color="black", lw=0.8, label=f"power {power:.3f}")
     axes.set(xscale="log", yscale="log", xlabel="Velocity gain α (s/m)", ylabel="Spacing (m)")
+    axes.set_xticks(alpha, [f"{each:.2g}" for each in alpha])
+    axes.set_yticks((0.1, 0.2, 0.5, 1, 2), ["0.1", "0.2", "0.5", "1", "2"])
+    axes.minorticks_off()
     axes.legend(loc="upper right")
 
 
@@ -206,4 +209,6 @@ def _draw_slow(axes: Axes, data: Data) -> None:
         )  # fmt: skip
     axes.axhline(0.9, color=GREY, lw=0.8, ls="--")
     axes.set(xscale="log", xlabel="Speed (m/s)", ylabel="Movement a metre, relative", ylim=(0, 1.3))
+    axes.set_xticks(SPEEDS_M_S, [f"{each:g}" for each in SPEEDS_M_S])
+    axes.minorticks_off()
     axes.legend(loc="lower right")

@@ -30,27 +30,29 @@ FIGURE = Figure(
         "(a) Error along one path of 258 m in 20 minutes in a 2 m box, decoded from the lattice with the metre of "
         "straight runs: the sheet that closes on itself and the sheet with edges, without noise (lines) and, for the "
         "first five minutes, with Poisson spikes (dashed); 128² neurons, steps of 1 ms. Computed beforehand by "
-        "`python -m entorhinal.benchmarks.attractor_paths`. Dotted: 15 cm, and half a spacing. (b) Diffusion of the "
-        "lattice at rest with Poisson spikes on periodic sheets of n² neurons: mean and standard error over 16 trials "
-        "of 2 s, and the fitted power of n²."
+        "`python -m entorhinal.benchmarks.attractor_paths`. Dotted: 15 cm, and half a spacing. (b) The same along the "
+        "first minute of a rat's recorded path (Sargolini et al. 2006). (c) Diffusion of the lattice at "
+        "rest with Poisson spikes on periodic sheets of n² neurons: mean and standard error over 16 trials of 2 s, and "
+        "the fitted power of n²."
     ),
     models=("continuous_attractor/burak_fiete_aperiodic-v1", "continuous_attractor/burak_fiete_spiking-v1"),
 )
 
 
 def compute(progress: Progress) -> Data:
-    """Read the long paths (rows of panel a) and let five sheets with spikes stand (panel b)."""
+    """Read the long paths (rows of panels a and b) and let five sheets with spikes stand (panel c)."""
     tables = []
     for condition in CONDITIONS:
         path = LONG_PATHS / f"{condition.name}.csv"
         if path.is_file():
             table = pd.read_csv(path)
             error_m = np.hypot(table["decoded_x_m"] - table["x_m"], table["decoded_y_m"] - table["y_m"])
-            sheet, _, noise = condition.name.partition("_")
-            tables.append(table.assign(panel="a", sheet=sheet, noise=noise or "none", error_m=error_m))
+            sheet, _, noise = condition.name.removeprefix("recorded_").partition("_")
+            panel = "b" if condition.recorded else "a"
+            tables.append(table.assign(panel=panel, sheet=sheet, noise=noise or "none", error_m=error_m))
     rows = []
     for done, side in enumerate(SIDES):
-        rows.append({"panel": "b", "neurons_per_side": side} | diffusion(side))
+        rows.append({"panel": "c", "neurons_per_side": side} | diffusion(side))
         progress(done + 1, len(SIDES))
     return Data(pd.concat([*tables, pd.DataFrame(rows)], ignore_index=True))
 
@@ -96,7 +98,7 @@ def _within_half_spacing_m(data: Data) -> float:
 
 def _exponent(data: Data) -> float:
     """Slope of log diffusion on log number of neurons."""
-    rows = panel_rows(data, "b")
+    rows = panel_rows(data, "c")
     return float(np.polyfit(np.log(rows["neurons_per_side"] ** 2), np.log(rows["diffusion"].clip(lower=1e-12)), 1)[0])
 
 
@@ -170,30 +172,33 @@ claims = (
 
 
 def draw(data: Data) -> Canvas:
-    """Two panels, 180 mm wide: error along the long path, diffusion against size."""
+    """Three panels, 180 mm wide: error along the long and the recorded path, diffusion against size."""
     canvas = Canvas(figsize=(180 / 25.4, 60 / 25.4), layout="constrained")
-    error, size = canvas.subplots(1, 2, width_ratios=(1.7, 1))
-    _draw_error(error, data)
+    long, recorded, size = canvas.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    _draw_error(long, data, "a", 60, "Time (min)")
+    _draw_error(recorded, data, "b", 1, "Time (s)")
+    long.legend(loc="upper right", borderaxespad=0.3)
     _draw_size(size, data)
-    for letter, axes in zip("ab", (error, size), strict=True):
+    for letter, axes in zip("abc", (long, recorded, size), strict=True):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
     return canvas
 
 
-def _draw_error(axes: Axes, data: Data) -> None:
-    long = data.table[data.table["panel"] == "a"]
+def _draw_error(axes: Axes, data: Data, panel: str, unit_s: float, label: str) -> None:
+    path = data.table[data.table["panel"] == panel]
     for sheet, colour in COLOURS.items():
         for noise, style, said in (("none", "-", ""), ("spikes", "--", ", spikes")):
-            rows = long[(long["sheet"] == sheet) & (long["noise"] == noise)]
-            axes.plot(rows["time_s"] / 60, 100 * rows["error_m"], style, color=colour, lw=0.9, label=f"{sheet}{said}")
+            rows = path[(path["sheet"] == sheet) & (path["noise"] == noise)]
+            axes.plot(
+                rows["time_s"] / unit_s, 100 * rows["error_m"], style, color=colour, lw=0.9, label=f"{sheet}{said}"
+            )
     for level_m in (0.15, HALF_SPACING_M):
         axes.axhline(100 * level_m, color=GREY, lw=0.8, ls=":")
-    axes.set(xlabel="Time (min)", ylabel="Error (cm)", xlim=(0, None), ylim=(0, None))
-    axes.legend(loc="upper right", borderaxespad=0.3)
+    axes.set(xlabel=label, ylabel="Error (cm)", xlim=(0, None), ylim=(0, None))
 
 
 def _draw_size(axes: Axes, data: Data) -> None:
-    rows = panel_rows(data, "b")
+    rows = panel_rows(data, "c")
     neurons = rows["neurons_per_side"] ** 2
     axes.errorbar(neurons, rows["diffusion"], rows["diffusion_error"], fmt="o", ms=3.5, lw=0.8, color="#222222")
     power = _exponent(data)
