@@ -322,9 +322,10 @@ class BurakFiete(Model):
     def sane(self, sheet: Tensor) -> Tensor:
         """The sheet; `InputError` where activity is out of all bounds."""
         if not bool((sheet.abs() < ACTIVITY_LIMIT).all()):  # NaN included
+            c = self.config
             raise InputError(
-                f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower step_ms, "
-                "excitation or weight_gain"
+                f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower excitation "
+                f"{c.excitation:g}, weight_gain {c.weight_gain:g} or step_ms {c.step_ms:g}"
             )
         return sheet
 

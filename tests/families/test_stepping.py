@@ -25,6 +25,33 @@ def test_steps_are_applied_to_a_copy() -> None:
     assert torch.equal(StepLoop()(decay, state[:1].expand(3, 2), (target,), (scale,), 0.5, 0), torch.ones(3, 2))
 
 
+@pytest.mark.parametrize("steps", [1, 64, 150])
+def test_blocks_and_what_is_left_of_them_are_all_the_steps(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a block that counts in place of a graph."""
+    counts: list[int] = []
+
+    def captured(step, state, inputs, constants, rate, length):
+        def block(state: Tensor, inputs: tuple[Tensor, ...], blocks: int) -> Tensor:
+            counts.append(blocks)
+            for _ in range(blocks * length):
+                step(state, *inputs, *constants, rate)
+            return state
+
+        return block
+
+    monkeypatch.setattr(StepLoop, "_may_capture", staticmethod(lambda *tensors: True))
+    monkeypatch.setattr(stepping, "_captured", captured)
+    loop, target, scale = StepLoop(), torch.full((2,), 3.0), torch.ones(2)
+    for _ in range(2):
+        found = loop(decay, torch.zeros(2), (target,), (scale,), 0.01, steps)
+        torch.testing.assert_close(found, torch.full((2,), 3 * (1 - 0.99**steps)))
+    assert counts == [steps // min(steps, stepping.BLOCK)] * 2
+    assert len(loop._graphs) == 1
+    monkeypatch.setattr(stepping, "_captured", lambda *parts: None)
+    other = loop(decay, torch.zeros(3), (torch.ones(3),), (torch.ones(3),), 0.01, steps)
+    torch.testing.assert_close(other, torch.full((3,), 1 - 0.99**steps))
+
+
 def test_gradients_pass_through_the_sheet() -> None:
     model = BurakFiete.make(neurons_per_side=20, net_wavelength_neurons=6.0)
     generator = torch.Generator().manual_seed(0)
