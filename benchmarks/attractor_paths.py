@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,15 @@ class Condition:
 
     def path(self) -> Trajectories:
         """One trial, the simulated one from the origin."""
-        if self.recorded:
-            path = load_recording()
-        else:
-            world = World(Arena.square(SIDE_M))
-            path = world.walk(1, round(SECONDS / world.dt_s), seed=0, speed_m_s=SPEED_M_S, start_m=torch.zeros(1, 2))
+        path = load_recording() if self.recorded else _simulated()
         return path.chunk(0, round(self.seconds / path.dt_s))
+
+
+@cache
+def _simulated() -> Trajectories:
+    """The whole simulated path."""
+    world = World(Arena.square(SIDE_M))
+    return world.walk(1, round(SECONDS / world.dt_s), seed=0, speed_m_s=SPEED_M_S, start_m=torch.zeros(1, 2))
 
 
 def _conditions() -> tuple[Condition, ...]:

@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from entorhinal.analysis.diffusion import diffusion_coefficient
+from entorhinal.analysis import diffusion_coefficient
 from entorhinal.benchmarks.attractor_paths import CONDITIONS, LONG_PATHS
 from entorhinal.families.continuous_attractor.burak_fiete_spiking import BurakFieteSpiking
 from entorhinal.families.world import Arena, World
@@ -177,7 +177,8 @@ def draw(data: Data) -> Canvas:
     long, recorded, size = canvas.subplots(1, 3, width_ratios=(1.5, 1, 1))
     _draw_error(long, data, "a", 60, "Time (min)")
     _draw_error(recorded, data, "b", 1, "Time (s)")
-    long.legend(loc="upper right", borderaxespad=0.3)
+    long.set_ylim(0, 1.3 * long.get_ylim()[1])
+    long.legend(loc="upper left", borderaxespad=0.1, ncols=2)
     _draw_size(size, data)
     for letter, axes in zip("abc", (long, recorded, size), strict=True):
         axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
@@ -204,5 +205,8 @@ def _draw_size(axes: Axes, data: Data) -> None:
     power = _exponent(data)
     middle = np.exp(np.log(neurons).mean()), np.exp(np.log(rows["diffusion"].clip(lower=1e-12)).mean())
     axes.plot(neurons, middle[1] * (neurons / middle[0]) ** power, color=GREY, lw=0.8, label=f"power {power:.2f}")
-    axes.set(xscale="log", yscale="log", xlabel="Neurons n²", ylabel="Diffusion (neurons²/s)")
+    axes.set(xscale="log", yscale="log", xlabel="Neurons", ylabel="Diffusion (neurons²/s)")
+    axes.set_xticks(neurons, [f"{side:.0f}²" for side in rows["neurons_per_side"]])
+    axes.set_yticks((0.1, 0.2, 0.5), ["0.1", "0.2", "0.5"])
+    axes.minorticks_off()
     axes.legend(loc="upper right")

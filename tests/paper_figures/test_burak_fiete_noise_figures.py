@@ -1,5 +1,6 @@
 """The figures of the sheets' gains and noise, on small sheets and the shipped long paths: claims, controls, drawing."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
@@ -14,6 +15,7 @@ import pytest
 from entorhinal.benchmarks import attractor_paths
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete
 from entorhinal.families.errors import InputError
+from entorhinal.families.registry import get_class
 from entorhinal.paper_figures import burak_fiete_gain, burak_fiete_noise
 from entorhinal.paper_figures.figure import Claim, Data
 
@@ -86,13 +88,28 @@ def test_instability_is_that_of_the_sheet() -> None:
         assert burak_fiete_gain.instability(3.0, ratio) == pytest.approx(discrete, rel=0.01)
 
 
-def test_long_paths_are_shipped_as_they_are_made() -> None:
-    """Two seconds of one condition, made again here, is that of the shipped file."""
-    condition = attractor_paths.CONDITIONS[0]
-    assert condition.name == "periodic"
-    table, said = attractor_paths.run(replace(condition, seconds=2.0))
-    shipped = pd.read_csv(attractor_paths.LONG_PATHS / "periodic.csv").iloc[:2]
-    pd.testing.assert_frame_equal(table, shipped, check_dtype=False, atol=2e-3)
+@pytest.mark.parametrize("condition", attractor_paths.CONDITIONS, ids=lambda condition: condition.name)
+def test_shipped_paths_are_of_the_models_of_today(condition: attractor_paths.Condition) -> None:
+    said = json.loads((attractor_paths.LONG_PATHS / f"{condition.name}.json").read_text())
+    values = {"step_ms": attractor_paths.STEP_MS} | condition.config
+    assert said["config"] == get_class(condition.model).Config(**values).model_dump(mode="json")
+    assert (said["model"], said["noise_seed"], said["dirty"]) == (condition.model, condition.noise_seed, False)
+    table = pd.read_csv(attractor_paths.LONG_PATHS / f"{condition.name}.csv")
+    assert table["time_s"].tolist() == list(range(1, round(condition.seconds) + 1))
+    if condition.recorded:
+        path = condition.path()
+        every = round(1 / path.dt_s)
+        true_m = path.position_m[0, every - 1 :: every].numpy()
+        assert abs(table[["x_m", "y_m"]].to_numpy() - true_m).max() < 1e-4
+
+
+def test_a_path_is_followed() -> None:
+    small = {"neurons_per_side": 64, "gamma_over_beta": 1.02}
+    condition = attractor_paths.Condition("small", "continuous_attractor/burak_fiete_spiking-v1", 2.0, small, 0, True)
+    table, said = attractor_paths.run(condition)
+    error_m = ((table["decoded_x_m"] - table["x_m"]) ** 2 + (table["decoded_y_m"] - table["y_m"]) ** 2) ** 0.5
+    assert len(table) == 2
+    assert 1e-4 < error_m.max() < 0.1
     assert said["config"]["step_ms"] == attractor_paths.STEP_MS
 
 
