@@ -22,6 +22,7 @@ from entorhinal.analysis.capacity import (
     radial_curves,
     resolution_m,
 )
+from entorhinal.analysis.diffusion import diffusion_coefficient
 from entorhinal.analysis.independence import Independence, independence
 from entorhinal.analysis.integration import fold_maps, follow_phase, integration_error
 from entorhinal.analysis.isometry import Isometry, isometry, metric_tensor, metric_tensor_of_maps
@@ -72,6 +73,7 @@ __all__ = [
     "decodable_places",
     "decode_phases",
     "decode_positions",
+    "diffusion_coefficient",
     "discreteness",
     "estimate",
     "false_discoveries",

@@ -4,8 +4,8 @@
 
 A floor is what the least number of operations and bytes would take at the rates of a large product and a large copy,
 measured in the same run: no version can be much faster. Times are medians; machines are shared, so read the ratios. On
-a CUDA device `bench_sic` follows, at the size of the paper; `bench_analysis` has the measures, `bench_decoding` the
-maximum-likelihood decoder of the phase codes.
+a CUDA device `bench_sic` follows, at the size of the paper; `bench_analysis` has the measures, `bench_attractors`
+the sheets, `bench_decoding` the maximum-likelihood decoder of the phase codes.
 """
 
 import argparse
@@ -206,7 +206,7 @@ def show(rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    from entorhinal.benchmarks import bench_analysis, bench_decoding
+    from entorhinal.benchmarks import bench_analysis, bench_attractors, bench_decoding
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
@@ -216,7 +216,7 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     console.print(f"{name}: {found.operations / 1e9:,.0f} GFLOP/s in float32, {found.bytes / 1e9:,.0f} GB/s copied")
     rows: list[Row] = []
-    parts = (sic_rows, sorscher_rows, optimizer_rows, bench_analysis.map_rows)
+    parts = (sic_rows, sorscher_rows, optimizer_rows, bench_analysis.map_rows, bench_attractors.sheet_rows)
     for part in track(parts, "measuring", console=Console(stderr=True)):
         rows += part(device, found)
     show(rows)

@@ -68,20 +68,21 @@ def follow(
     trajectories: Trajectories,
     *,
     choose: Callable[[int], Tensor] | None,
+    seed: int | None = None,
     max_bytes: int = 2**27,
     progress: Callable[[int, int], None] | None = None,
 ) -> Followed:
     """Run a model over whole paths, keeping a few units' rates and what its own decoder reads.
 
-    choose: from N the indices of the units to keep; None keeps none. Decoding goes chunk by chunk with one sample of
-    overlap, at which the path so far and the next part are joined: a decoder that follows a phase goes on, and one that
-    knows the place is not changed.
+    choose: from N the indices of the units to keep; None keeps none. seed: of noise, as in `rollout`. Decoding goes
+    chunk by chunk with one sample of overlap, at which the path so far and the next part are joined: a decoder that
+    follows a phase goes on, and one that knows the place is not changed.
     """
     units: Tensor | None = None
     rates: list[Tensor] = []
     decoded: list[Tensor] = []
     last: Tensor | None = None  # rates of the step before the chunk, (B, 1, N)
-    for _, representation in rollout(model, trajectories, max_bytes=max_bytes, progress=progress):
+    for _, representation in rollout(model, trajectories, seed=seed, max_bytes=max_bytes, progress=progress):
         all_rates = representation.rates
         if units is None:
             units = torch.arange(0) if choose is None else choose(all_rates.shape[-1])

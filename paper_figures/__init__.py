@@ -19,6 +19,8 @@ FIGURES = (
     "nested_decoder_lesions",
     "burak_fiete_pattern",
     "burak_fiete_path",
+    "burak_fiete_gain",
+    "burak_fiete_noise",
     "dordek_nonnegativity",
     "sorscher_maps",
     "sic_maps",

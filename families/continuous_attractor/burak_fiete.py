@@ -14,6 +14,7 @@ sheet is a torus. The weights fix the scale of the lattice; that it is triangula
 Shifting every neuron by l e along its own direction only permutes the sheet, since neurons of one direction keep their
 distances, and the four directions go round each 2×2 block in a circle and so never land on each other. The recurrent
 input is therefore one circular convolution of the permuted sheet with W0: two real Fourier transforms a step, exactly.
+W0 is smooth, so that only waves longer than a few neurons pass; columns of the transform below 1e-15 are left out.
 
 Citation: Y. Burak and I. R. Fiete, PLoS Computational Biology 5, e1000291 (2009).
 """
@@ -22,18 +23,21 @@ import json
 import logging
 import math
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves
+from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves, uniform
+from entorhinal.families.continuous_attractor.stepping import StepLoop
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["BurakFiete", "BurakFieteConfig"]
+__all__ = ["BurakFiete", "BurakFieteConfig", "rate_step", "recurrent_input"]
 
 logger = logging.getLogger("entorhinal")
 
@@ -45,6 +49,8 @@ CRYSTAL = 0.9  # order that a lattice without defects exceeds; defects leave 0.8
 CALIBRATION_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the linear range
 WALK_SHARE, WALK_STEP_MS, REST_MS = 0.5, 20.0, 100.0  # of the straight walk to a start
 ACTIVITY_LIMIT = 1e3  # the input to a neuron is of order 1
+NEGLIGIBLE = 1e-15  # of the largest part of a transform
+REACH = 25.0  # βr² beyond which weights are nothing: exp(−25) = 1e-11
 
 
 class BurakFieteConfig(Config):
@@ -75,9 +81,32 @@ class BurakFieteConfig(Config):
         return self
 
 
+def recurrent_input(sheet: Tensor, source: Tensor, spectrum: Tensor) -> Tensor:
+    """g Σ_j W0(x_i − x_j − l e_j) s_j of sheets ``(B, n, n)``, by transforms of side m; m = n on a torus.
+
+    source ``(m²,)`` is the neuron that lands at each place when shifted (n² where none does), and spectrum ``(m, k)``
+    the first columns of W0's transform, times g/m².
+    """
+    n, side = sheet.shape[-1], len(spectrum)
+    flat = sheet.flatten(1)
+    if side > n:
+        flat = torch.nn.functional.pad(flat, (0, 1))
+    shifted = flat.index_select(1, source).unflatten(1, (side, side))
+    waves = torch.fft.rfft(shifted)[..., : spectrum.shape[1]]
+    waves = torch.fft.fft(waves, dim=1).mul_(spectrum)
+    rows = torch.fft.ifft(waves, dim=1, norm="forward")[:, :n]
+    return torch.fft.irfft(rows, n=side, norm="forward")[..., :n]
+
+
+def rate_step(sheet: Tensor, drive: Tensor, source: Tensor, spectrum: Tensor, rate: float) -> None:
+    """One step of the dynamics, in place; rate = dt/τ."""
+    sheet.lerp_(recurrent_input(sheet, source, spectrum).add_(drive).relu_(), rate)
+
+
 class BurakFiete(Model):
     """Rates s ``(B, T, n²)``, the sheet row by row (rows along y), and state s ``(B, n, n)``. Free of noise."""
 
+    periodic: ClassVar[bool] = True
     Config = BurakFieteConfig
     card = Card(
         id="continuous_attractor/burak_fiete-v1",
@@ -126,46 +155,68 @@ class BurakFiete(Model):
         toward_x, toward_y = (
             torch.tensor(block).repeat(n // 2, n // 2) for block in ([[1, 0], [0, -1]], [[0, 1], [-1, 0]])
         )
-        shift = config.shift_neurons
-        landing = (row + shift * toward_y) % n * n + (column + shift * toward_x) % n
-        distance = torch.minimum(place, n - place).double()
-        square, beta = distance[:, None] ** 2 + distance**2, 3 / config.net_wavelength_neurons**2
+        shift, beta = config.shift_neurons, 3 / config.net_wavelength_neurons**2
+        side = n if self.periodic else 2 * next_fast_len(math.ceil((n + shift + (REACH / beta) ** 0.5) / 2))
+        landing = ((row + shift * toward_y) % side * side + (column + shift * toward_x) % side).flatten()
+        away = torch.arange(side)
+        distance = torch.minimum(away, side - away).double()
+        square = distance[:, None] ** 2 + distance**2
         weights = config.excitation * torch.exp(-config.gamma_over_beta * beta * square) - torch.exp(-beta * square)
+        spectrum = torch.fft.rfft2(weights).real
+        columns = int((spectrum.abs().amax(0) > NEGLIGIBLE * spectrum.abs().max()).nonzero().max()) + 1
         self.direction: Tensor
+        self.landing: Tensor
         self.source: Tensor
         self.spectrum: Tensor
+        self.fading: Tensor
         self._buffer("direction", torch.stack((toward_x, toward_y)).flatten(1).double())  # e, (2, N)
-        self._buffer("source", landing.flatten().argsort())  # the neuron that lands here when shifted, (N,)
-        self._buffer("spectrum", config.weight_gain * torch.fft.rfft2(weights))  # (n, n/2 + 1)
-        self._warned = False
+        self._buffer("landing", landing)  # where each neuron is when shifted, (N,)
+        self._buffer("source", torch.full((side**2,), n * n).index_copy_(0, landing, torch.arange(n * n)))
+        self._buffer("spectrum", config.weight_gain / side**2 * spectrum[:, :columns])
+        middle = place - (n - 1) / 2
+        self._buffer("fading", torch.exp(-4 * (middle[:, None] ** 2 + middle**2) / (n / 2) ** 2))  # A, (n, n)
+        self._loop, self._warned = StepLoop(), False
 
     def _buffer(self, name: str, tensor: Tensor) -> None:
         self.register_buffer(name, tensor, persistent=False)  # the config says all
 
-    def advance(self, sheet: Tensor, velocity_m_s: Tensor, ms: float, envelope: Tensor | float = 1.0) -> Tensor:
-        """The sheet ``(B, n, n)`` after ``ms`` at velocities ``(B, 2)``; the envelope scales the feedforward input."""
+    @property
+    def envelope(self) -> Tensor | None:
+        """A of the feedforward input, ``(n, n)``; None where it is 1 everywhere."""
+        return None if self.periodic else self.fading
+
+    def drive(self, velocity_m_s: Tensor, envelope: Tensor | None = None) -> Tensor:
+        """The feedforward input A (1 + α e·v) at velocities ``(B, 2)``: ``(B, n, n)``."""
+        push = 1 + self.config.velocity_gain_s_m * velocity_m_s @ self.direction.to(velocity_m_s)
+        drive = push.unflatten(1, self.fading.shape)
+        return drive if envelope is None else envelope.to(drive) * drive
+
+    def steps(self, ms: float) -> tuple[int, float]:
+        """How many steps ``ms`` takes, and dt/τ of each."""
         steps = math.ceil(ms / self.config.step_ms - 1e-6)
-        rate = ms / steps / self.config.time_constant_ms
-        spectrum = self.spectrum.to(sheet.device, sheet.dtype.to_complex())
-        push = self.config.velocity_gain_s_m * velocity_m_s @ self.direction.to(sheet)
-        drive = envelope * (1 + push.view_as(sheet))
-        for _ in range(steps):
-            shifted = sheet.flatten(1).index_select(1, self.source).view_as(sheet)
-            recurrent = torch.fft.irfft2(torch.fft.rfft2(shifted) * spectrum, s=sheet.shape[1:])
-            sheet = torch.lerp(sheet, torch.relu(recurrent + drive), rate)
-        return sheet
+        return steps, ms / steps / self.config.time_constant_ms
+
+    def weights(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """source and spectrum as `recurrent_input` takes them, for sheets like this one."""
+        return self.source, self.spectrum.to(like.device, like.dtype.to_complex())
+
+    def advance(self, sheet: Tensor, velocity_m_s: Tensor, ms: float, envelope: Tensor | None = None) -> Tensor:
+        """The sheet ``(B, n, n)`` after ``ms`` at velocities ``(B, 2)``; envelope, if given, in place of its own."""
+        steps, rate = self.steps(ms)
+        drive = self.drive(velocity_m_s, self.envelope if envelope is None else envelope).to(sheet)
+        return self._loop(rate_step, sheet, (drive,), self.weights(sheet), rate, steps)
 
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
     ) -> Representation:
         sheet = self.initial_state(trajectories.start_m) if state is None else state
         velocity_m_s = trajectories.displacement_m / trajectories.dt_s  # (B, T, 2)
-        self._warn_if_fast(velocity_m_s)
+        self.warn_if_fast(velocity_m_s)
         sheets = []
         for velocity in velocity_m_s.unbind(1):
             sheet = self.advance(sheet, velocity, 1e3 * trajectories.dt_s)
             sheets.append(sheet)
-        return Representation(torch.stack(sheets, 1).flatten(2), self._sane(sheet))
+        return Representation(torch.stack(sheets, 1).flatten(2), self.sane(sheet))
 
     def initial_state(self, start_m: Tensor) -> Tensor:
         """The settled sheet walked straight from the origin to each of ``start_m (B, 2)``, then at rest: ``(B, n, n)``.
@@ -191,10 +242,10 @@ class BurakFiete(Model):
         """The lattice at rest at the origin, ``(n, n)``, computed once a config, on the CPU, and kept on disk."""
         sheet = cached_tensors(
             self._key("settled", "velocity_gain_s_m", "linear_drive"),
-            lambda: {"sheet": BurakFiete(self.config).settle()},
+            lambda: {"sheet": type(self)(self.config).settle()},
         )["sheet"]
-        if (order := lattice_waves(sheet)[1]) < CRYSTAL:
-            found = "uniform activity" if order == 0 else f"a pattern with defects or stripes (order {order:.2f})"
+        if (order := self.order(sheet)) < CRYSTAL:
+            found = "uniform activity" if uniform(sheet) else f"a pattern with defects or stripes (order {order:.2f})"
             raise InputError(
                 f"{self.card.id}: no triangular lattice forms, the sheet settles to {found}; raise weight_gain "
                 "(10 with the paper's other values), use a larger sheet or another seed"
@@ -206,18 +257,16 @@ class BurakFiete(Model):
         """What forms from small noise on the CPU, ``(n, n)``: the first of 8 tries without defects, else the last."""
         n, (formed, freed, driven, rested) = self.config.neurons_per_side, SETTLING_MS
         generator = torch.Generator().manual_seed(self.config.seed)
-        place = torch.arange(n) - (n - 1) / 2
-        envelope = torch.exp(-4 * (place[:, None] ** 2 + place**2) / (n / 2) ** 2)
         rest = torch.zeros(1, 2)
         for _ in range(ATTEMPTS):
             sheet = 1e-3 * torch.rand(1, n, n, generator=generator)
-            sheet = self.advance(self.advance(sheet, rest, formed, envelope), rest, freed)
+            sheet = self.advance(self.advance(sheet, rest, formed, self.fading), rest, freed)
             for degrees in HEALING_DEGREES:
                 unit = torch.tensor([[math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]])
                 sheet = self.advance(sheet, HEALING_DRIVE / self.config.velocity_gain_s_m * unit, driven)
-            sheet = self._sane(self.advance(sheet, rest, rested))
-            order = lattice_waves(sheet[0])[1]
-            if order == 0 or order >= CRYSTAL:
+            sheet = self.sane(self.advance(sheet, rest, rested))
+            order = self.order(sheet[0])
+            if order >= CRYSTAL or uniform(sheet[0]):
                 break
         return sheet[0]
 
@@ -243,33 +292,45 @@ class BurakFiete(Model):
         sheets = [sheet]
         for _ in range(round(seconds / 0.01)):
             sheets.append(self.advance(sheets[-1], velocity_m_s, 10.0))
-        self._sane(sheets[-1])
-        return lattice_displacement(torch.stack(sheets, 1), self.settled)[:, -1] / seconds
+        self.sane(sheets[-1])
+        return self.displacement(torch.stack(sheets, 1))[:, -1] / seconds
+
+    def order(self, sheet: Tensor) -> float:
+        """How far a sheet ``(n, n)`` is a triangular lattice (`lattice_waves`)."""
+        return lattice_waves(sheet, self.envelope)[1]
+
+    def displacement(self, sheets: Tensor) -> Tensor:
+        """Of the lattice since the first sample, in neurons: sheets ``(B, T, n, n)`` -> ``(B, T, 2)``."""
+        return lattice_displacement(sheets, self.settled, self.envelope)
 
     def decode(self, representation: Representation) -> Tensor:
         """Position ``(B, T, 2)`` since the first step, from the displacement of the lattice."""
         sheets = representation.rates.unflatten(-1, self.settled.shape)
-        return lattice_displacement(sheets, self.settled) / self.neurons_per_m
+        return self.displacement(sheets) / self.neurons_per_m
 
     def connectivity(self) -> Tensor:
         """Weights onto the neuron in the middle of the sheet, ``(1, N)``."""
-        n = self.config.neurons_per_side
-        kernel = torch.fft.irfft2(self.spectrum, s=(n, n)).roll((n // 2, n // 2), (0, 1))
-        return torch.zeros_like(kernel).flatten().index_copy(0, self.source, kernel.flatten())[None]
+        n, side = self.config.neurons_per_side, len(self.spectrum)
+        spectrum = torch.nn.functional.pad(self.spectrum, (0, side // 2 + 1 - self.spectrum.shape[1]))
+        kernel = torch.fft.irfft2(spectrum + 0j, s=(side, side), norm="forward")
+        return kernel.roll((n // 2, n // 2), (0, 1)).flatten()[self.landing][None]
 
     def _key(self, what: str, *irrelevant: str) -> str:
         config = self.config.model_dump(mode="json", exclude=set(irrelevant))
         return json.dumps([self.card.id, CACHE_VERSION, what, config], sort_keys=True)
 
-    def _sane(self, sheet: Tensor) -> Tensor:
+    def sane(self, sheet: Tensor) -> Tensor:
+        """The sheet; `InputError` where activity is out of all bounds."""
         if not bool((sheet.abs() < ACTIVITY_LIMIT).all()):  # NaN included
+            c = self.config
             raise InputError(
-                f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower step_ms, "
-                "excitation or weight_gain"
+                f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower excitation "
+                f"{c.excitation:g}, weight_gain {c.weight_gain:g} or step_ms {c.step_ms:g}"
             )
         return sheet
 
-    def _warn_if_fast(self, velocity_m_s: Tensor) -> None:
+    def warn_if_fast(self, velocity_m_s: Tensor) -> None:
+        """Say once that a speed is beyond the linear range."""
         if self._warned or not velocity_m_s.numel():
             return
         fastest_m_s = float(velocity_m_s.norm(dim=-1).max())
