@@ -32,6 +32,7 @@ BUILT_IN = {
     "coding_theory/nested_decoder-v1": "entorhinal.families.coding_theory.nested_decoder:NestedDecoder",
     "continuous_attractor/burak_fiete-v1": "entorhinal.families.continuous_attractor.burak_fiete:BurakFiete",
     "continuous_attractor/guanella-v1": "entorhinal.families.continuous_attractor.guanella:Guanella",
+    "continuous_attractor/couey-v1": "entorhinal.families.continuous_attractor.couey:Couey",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
