@@ -86,12 +86,12 @@ def test_the_bump_returns_after_a_period(model: Guanella) -> None:
 
 
 def test_at_rest_the_bump_sticks_to_a_neuron(model: Guanella) -> None:
-    """What the card says: a bump between neurons slides by less than half the distance between them, then stays."""
+    """What the card says: a bump between neurons slides by less than half the diagonal between them, then stays."""
     sheets = [model.initial_state(torch.tensor([[0.013, 0.02]]))]
     for _ in range(2):
         sheets.append(model.advance(sheets[-1], torch.zeros(1, 2), 10_000.0))
     moved = model.displacement(torch.stack(sheets, 1))[0]
-    assert 1e-3 < moved[1].norm() < 0.5 * model.pitch.max()
+    assert 1e-3 < moved[1].norm() < 0.5 * model.pitch.norm()
     assert (moved[2] - moved[1]).norm() < 1e-4
 
 
