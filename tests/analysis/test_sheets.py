@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from entorhinal.analysis.sheets import rigid_motion, round_window
+from entorhinal.analysis.sheets import rigid_motion, round_window, sixfold_orientation
 
 SIDE = 60
 
@@ -38,6 +38,16 @@ def test_what_cannot_be_seen() -> None:
     assert rigid_motion(torch.ones(3, SIDE, SIDE), window).isnan().all()
     stripes = torch.stack([pattern((0.1 * k, 0.0), 0.0, waves=1) for k in range(3)])
     assert rigid_motion(stripes, window).isnan().all()
+
+
+@pytest.mark.parametrize("degrees", [0.0, 7.0, 20.0, 55.0])
+def test_orientation_of_a_pattern_turned_by_hand(degrees: float) -> None:
+    """Wherever it is, and modulo 60°."""
+    sheets = torch.stack([pattern((2.3 * k, -1.1 * k), math.radians(degrees)) for k in range(3)])
+    found = sixfold_orientation(sheets, round_window(SIDE, SIDE)).rad2deg()
+    wanted = math.degrees(0.2) + degrees
+    assert ((found - wanted + 30) % 60 - 30).abs().max() < 0.5
+    assert sixfold_orientation(torch.ones(2, SIDE, SIDE), round_window(SIDE, SIDE)).isnan().all()
 
 
 def test_single_and_scaled() -> None:
