@@ -84,7 +84,8 @@ class Couey(LatticeSheet):
             "its spacing in space is about 0.3 m",
             "the lattice's speed is linear up to αv = 0.15, 1 m/s; beyond 0.2 it slips, and from 0.4 on it stands "
             "still along the axes of the sheet",
-            "the sheet holds six bumps, of which the torus makes the lattice slightly elliptic",
+            "the sheet holds six bumps, and the torus makes their lattice slightly elliptic: grid scores are 0.9 to "
+            "1.0, where a regular one has 1.4",
             "rates without spikes and without noise; the external drive is 1",
         ),
         provenance={

@@ -90,7 +90,11 @@ class FuhsTouretzky(AttractorSheet):
             "rings, and a Gaussian for its asymmetric part",
             "62² neurons (the paper has 61², Zilli 162²): output fades within 25 neurons of the middle, so that more "
             "neurons only listen and change nothing",
-            "Zilli adds noise of 0.2 to V at every step; here there is none, and the path is lost all the same",
+            "Zilli adds noise of 0.2 to V at every step; here there is none, and the path is lost all the same: along "
+            "20 s of a walk the pattern's movement explains 0.28 of the displacement, and it turns by 15° (medians of "
+            "three seeds; figure attractor_sheets)",
+            "the paper's σ may be in units of 1/ω, 20 neurons; with that, or the paper's a and β, or twice the gain of "
+            "velocity, the part explained was 0.2 to 0.7",
             "inhibition lies behind a neuron, as the paper says; in Zilli's program it lies ahead, which turns the "
             "sign of the movement",
             "the pattern that forms, its orientation and how it moves change with the seed",
