@@ -84,8 +84,8 @@ class Couey(LatticeSheet):
             "its spacing in space is about 0.3 m",
             "the lattice's speed is linear up to αv = 0.15, 1 m/s; beyond 0.2 it slips, and from 0.4 on it stands "
             "still along the axes of the sheet",
-            "over the recorded rat's 73 m its own decoder stays within 6 cm; half of the common walk's steps are beyond "
-            "the linear range, and on it there is neither a map nor a torus to find",
+            "over the recorded rat's 73 m its own decoder stays within 6 cm; half of the common walk's steps are "
+            "beyond the linear range, and on it there is neither a map nor a torus to find",
             "the sheet holds six bumps, and the torus makes their lattice slightly elliptic: grid scores are 0.9 to "
             "1.0, where a regular one has 1.4",
             "rates without spikes and without noise; the external drive is 1",
