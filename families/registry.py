@@ -37,6 +37,9 @@ BUILT_IN = {
     "continuous_attractor/burak_fiete_spiking-v1": (
         "entorhinal.families.continuous_attractor.burak_fiete_spiking:BurakFieteSpiking"
     ),
+    "continuous_attractor/guanella-v1": "entorhinal.families.continuous_attractor.guanella:Guanella",
+    "continuous_attractor/couey-v1": "entorhinal.families.continuous_attractor.couey:Couey",
+    "continuous_attractor/fuhs_touretzky-v1": "entorhinal.families.continuous_attractor.fuhs_touretzky:FuhsTouretzky",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",

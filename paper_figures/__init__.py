@@ -21,6 +21,7 @@ FIGURES = (
     "burak_fiete_path",
     "burak_fiete_gain",
     "burak_fiete_noise",
+    "attractor_sheets",
     "dordek_nonnegativity",
     "sorscher_maps",
     "sic_maps",

@@ -24,17 +24,15 @@ def lattice_waves(sheet: Tensor, window: Tensor | None = None) -> tuple[Tensor, 
     not be periodic. Waves are then the peaks of the windowed transform, and order is the share of the variance that
     they and their harmonics explain, all as strong as the window.
     """
-    n = sheet.shape[-1]
     sheet = sheet.detach().double().cpu()
     if window is not None:
         return _windowed_waves(sheet, window.detach().double().cpu())
-    cycles = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64)
-    y, x = torch.meshgrid(cycles, cycles, indexing="ij")
+    y, x = torch.meshgrid(*(torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in sheet.shape), indexing="ij")
     power = torch.fft.fft2(sheet - sheet.mean()).abs().square().flatten()
     grid = torch.stack((x, y), -1).flatten(0, 1)  # (N, 2)
     half = (grid[:, 0] > 0) | ((grid[:, 0] == 0) & (grid[:, 1] > 0))  # a wave and its reverse are one
     waves = grid[(power * half).topk(3).indices]
-    if not _triangular(waves) or uniform(sheet):
+    if not _triangular(waves / torch.tensor(sheet.shape[::-1])) or uniform(sheet):
         return waves, 0.0
     whole = torch.linalg.solve(waves[:2].T, grid.T)  # every wave as a sum of the first two
     on_lattice = ((whole - whole.round()).abs() < 1e-6).all(0)
@@ -118,10 +116,9 @@ def lattice_displacement(sheets: Tensor, settled: Tensor, window: Tensor | None 
     lattice is lost, that is, where a wave falls below a thousandth of its settled strength. window: see
     `lattice_waves`; only what it shows is followed.
     """
-    n = settled.shape[-1]
-    wave = (2 * math.pi / n) * lattice_waves(settled, window)[0]  # (3, 2), radians per neuron
-    place = torch.arange(n, dtype=torch.float64)
-    angle = (wave[:, 1, None, None] * place[:, None] + wave[:, 0, None, None] * place).flatten(1)  # (3, N)
+    wave = 2 * math.pi * lattice_waves(settled, window)[0] / torch.tensor(settled.shape[::-1])  # (3, 2), rad per neuron
+    row, column = (torch.arange(n, dtype=torch.float64) for n in settled.shape)
+    angle = (wave[:, 1, None, None] * row[:, None] + wave[:, 0, None, None] * column).flatten(1)  # (3, N)
     parts = torch.stack((angle.cos(), -angle.sin()), -1).to(sheets)  # (3, N, 2)
     if window is not None:
         parts = parts * window.flatten()[:, None].to(parts)
