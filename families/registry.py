@@ -31,6 +31,8 @@ BUILT_IN = {
     "coding_theory/economy-v1": "entorhinal.families.coding_theory.economy:Economy",
     "coding_theory/nested_decoder-v1": "entorhinal.families.coding_theory.nested_decoder:NestedDecoder",
     "continuous_attractor/burak_fiete-v1": "entorhinal.families.continuous_attractor.burak_fiete:BurakFiete",
+    "continuous_attractor/kang_balasubramanian-v1": "entorhinal.families.continuous_attractor.kang_balasubramanian"
+    ":KangBalasubramanian",
     "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",

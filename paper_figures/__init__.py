@@ -19,6 +19,7 @@ FIGURES = (
     "nested_decoder_lesions",
     "burak_fiete_pattern",
     "burak_fiete_path",
+    "kang_balasubramanian_modules",
     "peak_selection_modules",
     "dordek_nonnegativity",
     "sorscher_maps",
