@@ -33,6 +33,7 @@ from entorhinal.analysis.nulls import above_null, moved_fields, null_grid_scores
 from entorhinal.analysis.path import PathError, decode_positions, path_error
 from entorhinal.analysis.phases import PhaseUniformity, decode_phases, phase_uniformity, phases
 from entorhinal.analysis.robustness import kept_units, modulation, tolerance, with_noise
+from entorhinal.analysis.scales import Plateau, local_displacements, local_periods, plateaus
 from entorhinal.analysis.scores import best_rings, grid_scores, scores_and_lattices, square_scores
 from entorhinal.analysis.statistics import (
     estimate,
@@ -59,6 +60,7 @@ __all__ = [
     "Modules",
     "PathError",
     "PhaseUniformity",
+    "Plateau",
     "RadialCurves",
     "RateMapAccumulator",
     "RateMaps",
@@ -90,6 +92,8 @@ __all__ = [
     "joint_range_m",
     "kept_units",
     "lattices",
+    "local_displacements",
+    "local_periods",
     "manifold_distance",
     "metric_tensor",
     "metric_tensor_of_maps",
@@ -109,6 +113,7 @@ __all__ = [
     "phase_agreement",
     "phase_uniformity",
     "phases",
+    "plateaus",
     "poisson_information",
     "probability_of_improvement",
     "radial_curves",

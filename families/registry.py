@@ -40,6 +40,9 @@ BUILT_IN = {
     "continuous_attractor/guanella-v1": "entorhinal.families.continuous_attractor.guanella:Guanella",
     "continuous_attractor/couey-v1": "entorhinal.families.continuous_attractor.couey:Couey",
     "continuous_attractor/fuhs_touretzky-v1": "entorhinal.families.continuous_attractor.fuhs_touretzky:FuhsTouretzky",
+    "continuous_attractor/kang_balasubramanian-v1": "entorhinal.families.continuous_attractor.kang_balasubramanian"
+    ":KangBalasubramanian",
+    "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",

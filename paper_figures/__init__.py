@@ -22,6 +22,8 @@ FIGURES = (
     "burak_fiete_gain",
     "burak_fiete_noise",
     "attractor_sheets",
+    "kang_balasubramanian_modules",
+    "peak_selection_modules",
     "dordek_nonnegativity",
     "sorscher_maps",
     "sic_maps",

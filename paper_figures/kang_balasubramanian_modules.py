@@ -1,0 +1,255 @@
+"""Do coupled sheets fall into modules?  Kang & Balasubramanian 2019: spacings of stacked lattices, and why they fit."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from entorhinal.analysis import fourier_lattices, orientation_difference
+from entorhinal.families.continuous_attractor.kang_balasubramanian import KangBalasubramanian
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged, panel_rows
+
+__all__ = ["FIGURE", "claims", "compute", "draw"]
+
+SYSTEM = KangBalasubramanian.preset("paper")
+RUNS = (("coupled", 0), ("coupled", 1), ("uncoupled", 0))
+BORDER = 1.3  # neighbouring networks whose spacings differ by more are in two modules; uncoupled, 1.25 at most
+PAIR_SIDE, PAIR_SPREAD, PAIR_MEAN = 128, 6.0, 9.0  # neurons, neurons, mean inhibition distance of two networks
+PAIR_RATIOS = (1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.2)
+COMMENSURATE = (1.0, math.sqrt(3), 2.0)
+CITATION = "Kang & Balasubramanian 2019"
+COLOURS = {"coupled": "#0072B2", "uncoupled": "#D55E00"}
+GREY = "#888888"
+
+FIGURE = Figure(
+    id="kang_balasubramanian_modules",
+    title="Modules from coupled attractor sheets",
+    caption=(
+        "Twelve sheets of 160 × 160 neurons whose inhibition distance l grows smoothly, the paper's standard system, "
+        "settled from noise. (a) Spacing of the lattice on each sheet, from its Fourier transform, with excitation "
+        "from each sheet to the one before (blue, two starts) and without (orange). (b) The two sheets at the first "
+        "border between modules, dorsal (magenta) and ventral (green); white where both are active. (c) Ratio of "
+        "spacings and difference of orientations of neighbouring sheets; crosses: lattices that fit, (1, 0°), "
+        "(√3, 30°), (2, 0°) and (√7/2, 19°). (d) Two sheets alone, coupling spread 6 neurons: ratio of spacings "
+        "against the ratio of inhibition distances, which it would follow without coupling (grey); dotted: 1, √3, 2."
+    ),
+    models=("continuous_attractor/kang_balasubramanian-v1",),
+)
+
+
+def measure(panel: str, run: str, model: KangBalasubramanian, sheets: torch.Tensor) -> pd.DataFrame:
+    """Spacing and orientation of the lattice on each sheet ``(h, n, n)``."""
+    found = fourier_lattices(sheets, 1.0)
+    distance = model.inhibition_distance
+    return pd.DataFrame(
+        {
+            "panel": panel,
+            "run": run,
+            "seed": model.config.seed,
+            "network": np.arange(1, len(sheets) + 1),
+            "inhibition_neurons": distance.numpy(),
+            "inhibition_ratio": float(distance[-1] / distance[0]),
+            "spacing_neurons": found.spacing_m.numpy(),
+            "orientation_rad": found.orientation_rad.numpy(),
+        }
+    )
+
+
+def compute(progress: Progress) -> Data:
+    """Settle three systems and ten pairs; the table has a row for each sheet."""
+    tables, arrays = [], {}
+    weight, steps = 10, 10 * len(RUNS) + len(PAIR_RATIOS)  # a system counts as ten pairs
+    for done, (run, seed) in enumerate(RUNS):
+        model = KangBalasubramanian.make(**SYSTEM | {"seed": seed} | ({} if run == "coupled" else {"coupling": 0.0}))
+        sheets = model.settle(lambda part, whole, d=done: progress(weight * d + weight * part // whole, steps))  # type: ignore[misc]
+        tables.append(measure("a", run, model, sheets))
+        if (run, seed) == RUNS[0]:
+            arrays["sheets"] = sheets.numpy()
+    for done, ratio in enumerate(PAIR_RATIOS, 1):
+        small = 2 * PAIR_MEAN / (1 + ratio)
+        model = KangBalasubramanian.make(
+            networks=2,
+            neurons_per_side=PAIR_SIDE,
+            smallest_inhibition_neurons=small,
+            largest_inhibition_neurons=ratio * small,
+            coupling_spread_neurons=PAIR_SPREAD,
+        )
+        tables.append(measure("d", "pair", model, model.settle()))
+        progress(weight * len(RUNS) + done, steps)
+    return Data(pd.concat(tables, ignore_index=True), arrays)
+
+
+def neighbours(rows: pd.DataFrame) -> pd.DataFrame:
+    """Ratio of spacings and difference of orientations of each network and the one before, in every system."""
+    found = []
+    for (run, seed), system in rows.groupby(["run", "seed"]):
+        spacing = system["spacing_neurons"].to_numpy()
+        angle = torch.tensor(system["orientation_rad"].to_numpy())
+        found.append(
+            pd.DataFrame(
+                {
+                    "run": run,
+                    "seed": seed,
+                    "network": system["network"].to_numpy()[1:],
+                    "ratio": spacing[1:] / spacing[:-1],
+                    "difference_deg": orientation_difference(angle[1:], angle[:-1]).rad2deg().numpy(),
+                }
+            )
+        )
+    return pd.concat(found, ignore_index=True)
+
+
+def module_ratios(data: Data) -> list[float]:
+    """Ratios of the median spacings of neighbouring modules, in every coupled system."""
+    found: list[float] = []
+    for _, system in panel_rows(data, "a", run="coupled").groupby("seed"):
+        spacing = system["spacing_neurons"].to_numpy()
+        module = np.cumsum(np.append(0, spacing[1:] / spacing[:-1] >= BORDER))
+        medians = np.array([np.median(spacing[module == index]) for index in range(module[-1] + 1)])
+        found += (medians[1:] / medians[:-1]).tolist()
+    return found
+
+
+def _border_share(data: Data) -> float:
+    """Share of the change in log spacing that lies at borders of modules; the least of the coupled systems."""
+    shares = []
+    for _, pairs in neighbours(panel_rows(data, "a", run="coupled")).groupby("seed"):
+        step = np.log(pairs["ratio"])
+        shares.append(step[pairs["ratio"] >= BORDER].sum() / step.sum())
+    return float(min(shares))
+
+
+def _mean_ratio(data: Data) -> float:
+    return float(np.mean(module_ratios(data) or [1.0]))
+
+
+def _mean_difference(data: Data) -> float:
+    pairs = neighbours(panel_rows(data, "a", run="coupled"))
+    return float(pairs["difference_deg"][pairs["ratio"] >= BORDER].mean()) if len(module_ratios(data)) else 0.0
+
+
+def _proportion(data: Data) -> float:
+    """S.d. of spacing over inhibition distance, as a part of its mean, without coupling."""
+    rows = panel_rows(data, "a", run="uncoupled")
+    part = rows["spacing_neurons"] / rows["inhibition_neurons"]
+    return float(part.std() / part.mean())
+
+
+def pairs_of(data: Data) -> pd.DataFrame:
+    """Ratio of spacings of each pair of panel d, by the ratio of inhibition distances."""
+    rows = panel_rows(data, "d")
+    spacing = rows.pivot(index="inhibition_ratio", columns="network", values="spacing_neurons")
+    return pd.DataFrame({"inhibition_ratio": spacing.index, "ratio": (spacing[2] / spacing[1]).to_numpy()})
+
+
+def _locked(data: Data) -> float:
+    """Share of pairs whose ratio is within 5 % of a commensurate one."""
+    ratio = pairs_of(data)["ratio"].to_numpy()
+    return float((np.abs(ratio[:, None] / np.array(COMMENSURATE) - 1).min(1) <= 0.05).mean())
+
+
+def _follows(data: Data) -> Data:
+    """A control: lattices as they are without coupling, proportional to the inhibition distance."""
+    return replace(data, table=data.table.assign(spacing_neurons=2.27 * data.table["inhibition_neurons"]))
+
+
+claims = (
+    Claim(
+        id="kang_modules",
+        statement=(
+            "Coupled sheets form discrete modules: share of the change in log spacing that lies between neighbours "
+            "1.3 times apart or more (≥ 0.5; least of two starts)"
+        ),
+        paper="three modules",
+        citation=CITATION,
+        statistic=_border_share,
+        control=exchanged("run", "coupled", "uncoupled"),
+        low=0.5,
+    ),
+    Claim(
+        id="kang_ratio",
+        statement="Ratio of neighbouring modules' spacings, mean of two starts (paper ± 3 s.d.)",
+        paper="1.74 ± 0.02 (√3 = 1.73)",
+        citation=CITATION,
+        statistic=_mean_ratio,
+        control=exchanged("run", "coupled", "uncoupled"),
+        low=1.68,
+        high=1.80,
+    ),
+    Claim(
+        id="kang_orientation",
+        statement="Difference of orientation at borders of modules, in degrees (within 10 %)",
+        paper="29.5 ± 0.4",
+        citation=CITATION,
+        statistic=_mean_difference,
+        control=exchanged("run", "coupled", "uncoupled"),
+        low=26.6,
+        high=30.0,
+    ),
+    Claim(
+        id="kang_smooth",
+        statement=(
+            "Without coupling the spacing is proportional to the inhibition distance: s.d. of their ratio over its "
+            "mean (≤ 0.05)"
+        ),
+        paper="proportional (no number)",
+        citation=CITATION,
+        statistic=_proportion,
+        control=exchanged("run", "coupled", "uncoupled"),
+        low=0.0,
+        high=0.05,
+    ),
+    Claim(
+        id="kang_commensurate",
+        statement=(
+            "Two sheets lock into commensurate lattices as the ratio of inhibition distances grows from 1.2 to 2.2: "
+            "share of pairs within 5 % of 1, √3 or 2 (≥ 0.75)"
+        ),
+        paper="regions of constant ratio (no number)",
+        citation=CITATION,
+        statistic=_locked,
+        control=_follows,
+        low=0.75,
+    ),
+)
+
+
+def draw(data: Data) -> Canvas:
+    """Four panels, 180 mm wide: spacings, the sheets at a border, neighbours, pairs."""
+    canvas = Canvas(figsize=(180 / 25.4, 52 / 25.4), layout="constrained")
+    spacings, border, plane, locking = canvas.subplots(1, 4)
+    for (run, _), rows in panel_rows(data, "a").groupby(["run", "seed"]):
+        spacings.plot(rows["network"], rows["spacing_neurons"], "o-", ms=3, lw=0.8, color=COLOURS[str(run)])
+    spacings.set(xlabel="Network z", ylabel="Spacing (neurons)", yscale="log", box_aspect=1)
+    spacings.set_yticks((10, 20, 30), labels=("10", "20", "30"))
+    spacings.minorticks_off()
+    _draw_border(border, data)
+    pairs = neighbours(panel_rows(data, "a"))
+    plane.scatter(pairs["ratio"], pairs["difference_deg"], s=12, c=[COLOURS[run] for run in pairs["run"]])
+    plane.plot((1, math.sqrt(3), 2, math.sqrt(7) / 2), (0, 30, 0, 19.1), "+", color="black", ms=7, mew=0.8, zorder=0)
+    plane.set(xlabel="Ratio of spacings", ylabel="Difference (°)", ylim=(-2, 32), xlim=(0.9, 2.1), box_aspect=1)
+    found = pairs_of(data)
+    span = (1.0, 2.3)
+    locking.plot(span, span, color=GREY, lw=0.8)
+    for ratio in COMMENSURATE:
+        locking.axhline(ratio, color="black", lw=0.6, ls=":")
+    locking.plot(found["inhibition_ratio"], found["ratio"], "o", ms=3.5, color=COLOURS["coupled"])
+    locking.set(xlabel="l(2) / l(1)", ylabel="Ratio of spacings", box_aspect=1)
+    for letter, axes in zip("abcd", (spacings, border, plane, locking), strict=True):
+        axes.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    return canvas
+
+
+def _draw_border(axes: Axes, data: Data) -> None:
+    pairs = neighbours(panel_rows(data, "a", run=RUNS[0][0]))
+    pairs = pairs[pairs["seed"] == RUNS[0][1]]
+    at_border = pairs[pairs["ratio"] >= BORDER]
+    ventral = int((at_border if len(at_border) else pairs)["network"].iloc[0])
+    dorsal, below = (data.arrays["sheets"][z - 1] / data.arrays["sheets"][z - 1].max() for z in (ventral - 1, ventral))
+    n = len(dorsal)
+    axes.imshow(np.stack((dorsal, below, dorsal), -1), origin="lower", extent=(0, n, 0, n), rasterized=True)
+    axes.set(xlabel="Neuron", xticks=(0, n // 2, n), yticks=(0, n // 2, n), title=f"z = {ventral - 1}, {ventral}")

@@ -1,0 +1,60 @@
+"""The figure of coupled sheets, on smaller ones: its claims hold, fail on their controls, and follow the data."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+
+from entorhinal.paper_figures import kang_balasubramanian_modules as module
+from entorhinal.paper_figures.figure import Claim, Data
+
+
+@pytest.fixture(scope="module")
+def computed() -> Iterator[Data]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SYSTEM", {})
+        patch.setattr(module, "RUNS", (("coupled", 0), ("uncoupled", 0)))
+        patch.setattr(module, "PAIR_RATIOS", (1.3, 1.4, 1.7))
+        seen: list[tuple[int, int]] = []
+        yield module.compute(lambda done, total: seen.append((done, total)))
+        assert seen == sorted(seen)
+        assert seen[-1][0] == seen[-1][1]
+
+
+def with_spacings(data: Data, *spacings: float) -> Data:
+    """Data in which the coupled sheets have these spacings."""
+    table = data.table.copy()
+    coupled = (table["panel"] == "a") & (table["run"] == "coupled")
+    table.loc[coupled, "spacing_neurons"] = np.array(spacings)
+    return replace(data, table=table)
+
+
+@pytest.mark.parametrize("claim", module.claims, ids=lambda claim: claim.id)
+def test_claim_holds_and_fails_on_its_control(claim: Claim, computed: Data) -> None:
+    if claim.id == "kang_ratio":  # small sheets bend their largest lattices: a known system instead
+        computed = with_spacings(computed, 10, 10.2, 10, 17.4, 17.4, 17.6)
+    before = computed.table.copy()
+    assert claim.judge("f", computed).verdict == "holds"
+    control = claim.control(computed)
+    assert claim.judge("f", control).verdict == "fails"
+    assert computed.table.equals(before)
+    assert list(control.table.columns) == list(before.columns)
+    empty = replace(computed, table=computed.table.iloc[:0])
+    assert claim.judge("f", empty).verdict == "not run"
+
+
+def test_modules_of_known_systems(computed: Data) -> None:
+    assert module.module_ratios(with_spacings(computed, 10, 11, 10, 20, 22, 21)) == pytest.approx([2.1])
+    assert module.module_ratios(with_spacings(computed, 10, 14, 14, 20, 20, 20)) == pytest.approx([1.4, 10 / 7])
+    assert module.module_ratios(with_spacings(computed, 10, 12, 14, 16, 18, 20)) == []
+
+
+def test_drawn(computed: Data) -> None:
+    canvas = module.draw(computed)
+    canvas.draw_without_rendering()
+    assert canvas.get_size_inches()[0] == pytest.approx(180 / 25.4)
