@@ -55,13 +55,13 @@ def compute(progress: Progress) -> Data:
     heading = torch.tensor(HEADINGS_DEG).deg2rad()
     unit = torch.stack((heading.cos(), heading.sin()), -1)
     for alpha in VELOCITY_GAINS_S_M:
-        drift = BurakFiete.make(velocity_gain_s_m=alpha).drift_neurons_s(SPEED_M_S * unit)
+        drift = BurakFiete.make(velocity_gain_s_m=alpha).drift_s(SPEED_M_S * unit)
         for degrees, along in zip(HEADINGS_DEG, (drift * unit).sum(-1).tolist(), strict=True):
             spacing_m = spacing * SPEED_M_S / along if along > 0 else math.nan
             rows.append({"panel": "b", "velocity_gain_s_m": alpha, "heading_deg": degrees, "spacing_m": spacing_m})
     progress(total - 1, total)
     speed = torch.tensor(SPEEDS_M_S)
-    drift = sheet.drift_neurons_s((speed[:, None, None] * unit).flatten(0, 1), seconds=RUN_S)
+    drift = sheet.drift_s((speed[:, None, None] * unit).flatten(0, 1), seconds=RUN_S)
     along = (drift.unflatten(0, (len(SPEEDS_M_S), -1)) * unit).sum(-1) / speed[:, None]
     for i, v in enumerate(SPEEDS_M_S):
         for j, degrees in enumerate(HEADINGS_DEG):

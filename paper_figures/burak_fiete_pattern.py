@@ -54,7 +54,7 @@ def drift(model: BurakFiete) -> pd.DataFrame:
     heading, drive = (a.ravel() for a in np.meshgrid(np.deg2rad(HEADINGS_DEG), drives, indexing="ij"))
     unit = np.stack((np.cos(heading), np.sin(heading)), -1)
     velocity_m_s = drive[:, None] * unit / model.config.velocity_gain_s_m
-    found = model.drift_neurons_s(torch.tensor(velocity_m_s, dtype=torch.float32)).numpy()
+    found = model.drift_s(torch.tensor(velocity_m_s, dtype=torch.float32)).numpy()
     along = (found * unit).sum(-1) / 1e3
     columns = {"heading_deg": np.rad2deg(heading).round(), "alpha_v": drive, "drift_neurons_ms": along}
     return pd.DataFrame({"panel": "d", **columns})

@@ -19,10 +19,7 @@ W0 is smooth, so that only waves longer than a few neurons pass; columns of the 
 Citation: Y. Burak and I. R. Fiete, PLoS Computational Biology 5, e1000291 (2009).
 """
 
-import json
-import logging
 import math
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -30,25 +27,16 @@ from pydantic import Field, model_validator
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves, uniform
+from entorhinal.families.continuous_attractor.lattice import uniform
+from entorhinal.families.continuous_attractor.sheet import CRYSTAL, LatticeSheet, preferred_directions
 from entorhinal.families.continuous_attractor.stepping import StepLoop
-from entorhinal.families.errors import InputError
-from entorhinal.families.model import Card, Config, Model, Representation, State
-from entorhinal.families.world import Trajectories
+from entorhinal.families.model import Card, Config
 
 __all__ = ["BurakFiete", "BurakFieteConfig", "rate_step", "recurrent_input"]
 
-logger = logging.getLogger("entorhinal")
-
-CACHE_VERSION = 1  # of settling and calibration together
 SETTLING_MS = (1000.0, 500.0, 1000.0, 1000.0)  # with the envelope; without; each healing drive; rest
 HEALING_DRIVE, HEALING_DEGREES = 0.08, (54.0, 72.0, 45.0) * 2  # αv and directions of the drives that heal defects
 ATTEMPTS = 8  # noise fields tried until one settles without defects
-CRYSTAL = 0.9  # order that a lattice without defects exceeds; defects leave 0.8 or less, bumps held by neurons 0.94
-CALIBRATION_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the linear range
-WALK_SHARE, WALK_STEP_MS, REST_MS = 0.5, 20.0, 100.0  # of the straight walk to a start
-ACTIVITY_LIMIT = 1e3  # the input to a neuron is of order 1
 NEGLIGIBLE = 1e-15  # of the largest part of a transform
 REACH = 25.0  # βr² beyond which weights are nothing: exp(−25) = 1e-11
 
@@ -103,7 +91,7 @@ def rate_step(sheet: Tensor, drive: Tensor, source: Tensor, spectrum: Tensor, ra
     sheet.lerp_(recurrent_input(sheet, source, spectrum).add_(drive).relu_(), rate)
 
 
-class BurakFiete(Model):
+class BurakFiete(LatticeSheet):
     """Rates s ``(B, T, n²)``, the sheet row by row (rows along y), and state s ``(B, n, n)``. Free of noise."""
 
     periodic: ClassVar[bool] = True
@@ -146,15 +134,18 @@ class BurakFiete(Model):
             "seed": "chosen here",
         },
     )
+    cache_version = 2
+    not_of_settling = ("velocity_gain_s_m", "linear_drive")
+    remedy = "raise weight_gain (10 with the paper's other values), use a larger sheet or another seed"
+    calming = "lower excitation (1 in the paper), weight_gain (10) or step_ms (0.5)"
 
     def __init__(self, config: BurakFieteConfig) -> None:
         super().__init__(config)
         n = config.neurons_per_side
         place = torch.arange(n)
         row, column = torch.meshgrid(place, place, indexing="ij")
-        toward_x, toward_y = (
-            torch.tensor(block).repeat(n // 2, n // 2) for block in ([[1, 0], [0, -1]], [[0, 1], [-1, 0]])
-        )
+        direction = preferred_directions(n, n)
+        toward_x, toward_y = direction.long()
         shift, beta = config.shift_neurons, 3 / config.net_wavelength_neurons**2
         side = n if self.periodic else 2 * next_fast_len(math.ceil((n + shift + (REACH / beta) ** 0.5) / 2))
         landing = ((row + shift * toward_y) % side * side + (column + shift * toward_x) % side).flatten()
@@ -169,16 +160,13 @@ class BurakFiete(Model):
         self.source: Tensor
         self.spectrum: Tensor
         self.fading: Tensor
-        self._buffer("direction", torch.stack((toward_x, toward_y)).flatten(1).double())  # e, (2, N)
+        self._buffer("direction", direction.flatten(1))  # e, (2, N)
         self._buffer("landing", landing)  # where each neuron is when shifted, (N,)
         self._buffer("source", torch.full((side**2,), n * n).index_copy_(0, landing, torch.arange(n * n)))
         self._buffer("spectrum", config.weight_gain / side**2 * spectrum[:, :columns])
         middle = place - (n - 1) / 2
         self._buffer("fading", torch.exp(-4 * (middle[:, None] ** 2 + middle**2) / (n / 2) ** 2))  # A, (n, n)
-        self._loop, self._warned = StepLoop(), False
-
-    def _buffer(self, name: str, tensor: Tensor) -> None:
-        self.register_buffer(name, tensor, persistent=False)  # the config says all
+        self._loop = StepLoop()
 
     @property
     def envelope(self) -> Tensor | None:
@@ -206,52 +194,6 @@ class BurakFiete(Model):
         drive = self.drive(velocity_m_s, self.envelope if envelope is None else envelope).to(sheet)
         return self._loop(rate_step, sheet, (drive,), self.weights(sheet), rate, steps)
 
-    def represent(
-        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
-    ) -> Representation:
-        sheet = self.initial_state(trajectories.start_m) if state is None else state
-        velocity_m_s = trajectories.displacement_m / trajectories.dt_s  # (B, T, 2)
-        self.warn_if_fast(velocity_m_s)
-        sheets = []
-        for velocity in velocity_m_s.unbind(1):
-            sheet = self.advance(sheet, velocity, 1e3 * trajectories.dt_s)
-            sheets.append(sheet)
-        return Representation(torch.stack(sheets, 1).flatten(2), self.sane(sheet))
-
-    def initial_state(self, start_m: Tensor) -> Tensor:
-        """The settled sheet walked straight from the origin to each of ``start_m (B, 2)``, then at rest: ``(B, n, n)``.
-
-        Every trial walks in steps of its own, so that it does not depend on the others in the batch.
-        """
-        sheet = self.settled.to(start_m).expand(len(start_m), -1, -1)
-        longest_m = WALK_SHARE * self.fastest_m_s * 1e-3 * WALK_STEP_MS
-        steps = (start_m.norm(dim=-1) / longest_m).ceil()
-        velocity_m_s = start_m / (1e-3 * WALK_STEP_MS * steps.clamp(min=1))[:, None]
-        for step in range(int(steps.max()) if len(steps) else 0):
-            walked = self.advance(sheet, velocity_m_s, WALK_STEP_MS)
-            sheet = torch.where((step < steps)[:, None, None], walked, sheet)
-        return self.advance(sheet, torch.zeros_like(start_m), REST_MS)
-
-    @property
-    def fastest_m_s(self) -> float:
-        """The speed up to which the lattice follows linearly."""
-        return self.config.linear_drive / self.config.velocity_gain_s_m
-
-    @cached_property
-    def settled(self) -> Tensor:
-        """The lattice at rest at the origin, ``(n, n)``, computed once a config, on the CPU, and kept on disk."""
-        sheet = cached_tensors(
-            self._key("settled", "velocity_gain_s_m", "linear_drive"),
-            lambda: {"sheet": type(self)(self.config).settle()},
-        )["sheet"]
-        if (order := self.order(sheet)) < CRYSTAL:
-            found = "uniform activity" if uniform(sheet) else f"a pattern with defects or stripes (order {order:.2f})"
-            raise InputError(
-                f"{self.card.id}: no triangular lattice forms, the sheet settles to {found}; raise weight_gain "
-                "(10 with the paper's other values), use a larger sheet or another seed"
-            )
-        return sheet
-
     @torch.no_grad()
     def settle(self) -> Tensor:
         """What forms from small noise on the CPU, ``(n, n)``: the first of 8 tries without defects, else the last."""
@@ -270,74 +212,9 @@ class BurakFiete(Model):
                 break
         return sheet[0]
 
-    @cached_property
-    def neurons_per_m(self) -> float:
-        """How far the lattice moves for a metre: mean over six headings and four speeds of the linear range."""
-
-        def measure() -> dict[str, Tensor]:
-            heading = (10 + 60 * torch.arange(6)).deg2rad()
-            speed = self.fastest_m_s * torch.tensor(CALIBRATION_SHARES)
-            unit = torch.stack((heading.cos(), heading.sin()), -1)
-            velocity_m_s = (speed[:, None, None] * unit).flatten(0, 1)
-            drift = self.drift_neurons_s(velocity_m_s.to(self.source.device)).cpu()
-            return {"neurons_per_m": ((drift * velocity_m_s).sum(-1) / velocity_m_s.square().sum(-1)).mean()[None]}
-
-        return float(cached_tensors(self._key("calibrated"), measure)["neurons_per_m"])
-
-    @torch.no_grad()
-    def drift_neurons_s(self, velocity_m_s: Tensor, seconds: float = 0.4) -> Tensor:
-        """Velocity of the lattice on the sheet ``(B, 2)`` at constant velocities ``(B, 2)``, after 0.2 s of run-up."""
-        sheet = self.settled.to(velocity_m_s).expand(len(velocity_m_s), -1, -1)
-        sheet = self.advance(sheet, velocity_m_s, 200.0)
-        sheets = [sheet]
-        for _ in range(round(seconds / 0.01)):
-            sheets.append(self.advance(sheets[-1], velocity_m_s, 10.0))
-        self.sane(sheets[-1])
-        return self.displacement(torch.stack(sheets, 1))[:, -1] / seconds
-
-    def order(self, sheet: Tensor) -> float:
-        """How far a sheet ``(n, n)`` is a triangular lattice (`lattice_waves`)."""
-        return lattice_waves(sheet, self.envelope)[1]
-
-    def displacement(self, sheets: Tensor) -> Tensor:
-        """Of the lattice since the first sample, in neurons: sheets ``(B, T, n, n)`` -> ``(B, T, 2)``."""
-        return lattice_displacement(sheets, self.settled, self.envelope)
-
-    def decode(self, representation: Representation) -> Tensor:
-        """Position ``(B, T, 2)`` since the first step, from the displacement of the lattice."""
-        sheets = representation.rates.unflatten(-1, self.settled.shape)
-        return self.displacement(sheets) / self.neurons_per_m
-
     def connectivity(self) -> Tensor:
         """Weights onto the neuron in the middle of the sheet, ``(1, N)``."""
         n, side = self.config.neurons_per_side, len(self.spectrum)
         spectrum = torch.nn.functional.pad(self.spectrum, (0, side // 2 + 1 - self.spectrum.shape[1]))
         kernel = torch.fft.irfft2(spectrum + 0j, s=(side, side), norm="forward")
         return kernel.roll((n // 2, n // 2), (0, 1)).flatten()[self.landing][None]
-
-    def _key(self, what: str, *irrelevant: str) -> str:
-        config = self.config.model_dump(mode="json", exclude=set(irrelevant))
-        return json.dumps([self.card.id, CACHE_VERSION, what, config], sort_keys=True)
-
-    def sane(self, sheet: Tensor) -> Tensor:
-        """The sheet; `InputError` where activity is out of all bounds."""
-        if not bool((sheet.abs() < ACTIVITY_LIMIT).all()):  # NaN included
-            c = self.config
-            raise InputError(
-                f"{self.card.id}: activity blows up (rates above {ACTIVITY_LIMIT:g} or not finite); lower excitation "
-                f"{c.excitation:g}, weight_gain {c.weight_gain:g} or step_ms {c.step_ms:g}"
-            )
-        return sheet
-
-    def warn_if_fast(self, velocity_m_s: Tensor) -> None:
-        """Say once that a speed is beyond the linear range."""
-        if self._warned or not velocity_m_s.numel():
-            return
-        fastest_m_s = float(velocity_m_s.norm(dim=-1).max())
-        if fastest_m_s > self.fastest_m_s:
-            self._warned = True
-            logger.warning(
-                "%s: a speed of %.2f m/s is outside its linear range, 0 to %.2f m/s (αv ≤ %g); the path will be "
-                "underestimated; lower velocity_gain_s_m",
-                self.card.id, fastest_m_s, self.fastest_m_s, self.config.linear_drive,
-            )  # fmt: skip

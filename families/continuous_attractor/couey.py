@@ -122,10 +122,6 @@ class Couey(LatticeSheet):
         self._buffer("source", landing.flatten().argsort())  # the neuron that lands here when moved, (N,)
         self._buffer("spectrum", torch.fft.rfft2(weights))
 
-    @property
-    def fastest_m_s(self) -> float:
-        return self.config.linear_drive / self.config.velocity_gain_s_m
-
     def advance(self, sheet: Tensor, velocity_m_s: Tensor, ms: float) -> Tensor:
         steps = math.ceil(ms / self.config.step_ms - 1e-6)
         rate = ms / steps / self.config.time_constant_ms

@@ -21,16 +21,13 @@ Citation: L. Kang and V. Balasubramanian, eLife 8, e46687 (2019).
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.driven import DrivenSheet
-from entorhinal.families.errors import InputError
+from entorhinal.families.continuous_attractor.sheet import AttractorSheet, preferred_directions
 from entorhinal.families.model import Card, Config
 
 __all__ = ["KangBalasubramanian", "KangBalasubramanianConfig"]
@@ -81,7 +78,7 @@ class KangBalasubramanianConfig(Config):
         return self
 
 
-class KangBalasubramanian(DrivenSheet):
+class KangBalasubramanian(AttractorSheet):
     """Rates of the recorded units, network by network ``(B, T, h · units)``; the state is all, ``(B, h, n, n)``."""
 
     Config = KangBalasubramanianConfig
@@ -140,16 +137,19 @@ class KangBalasubramanian(DrivenSheet):
             "recorded_per_network": 3,
         },
     }
-    blow_up_advice = "lower coupling"
+    cache_version = 2
+    not_of_settling = ("recorded_per_network",)
+    walk_share, rest_ms = 0.7, 60.0
+    remedy = "raise inhibition (2.4 with the paper's other values)"
+    calming = "lower coupling"
 
     def __init__(self, config: KangBalasubramanianConfig) -> None:
         super().__init__(config)
         c, n = config, config.neurons_per_side
         place = torch.arange(n)
         row, column = torch.meshgrid(place, place, indexing="ij")
-        toward_x, toward_y = (
-            torch.tensor(block).repeat(n // 2, n // 2) for block in ([[1, 0], [0, -1]], [[0, 1], [-1, 0]])
-        )
+        direction = preferred_directions(n, n)
+        toward_x, toward_y = direction.long()
         landing = (row + c.shift_neurons * toward_y) % n * n + (column + c.shift_neurons * toward_x) % n
         around = torch.minimum(place, n - place).double()
         distance = (around[:, None] ** 2 + around**2).sqrt()
@@ -167,7 +167,7 @@ class KangBalasubramanian(DrivenSheet):
         self.inhibitory: Tensor
         self.excitatory: Tensor
         for name, tensor in {
-            "direction": torch.stack((toward_x, toward_y)).flatten(1).double(),  # e, (2, n²)
+            "direction": direction.flatten(1),  # e, (2, n²)
             "source": landing.flatten().argsort(),  # the neuron that lands here when shifted, (n²,)
             "envelope": torch.exp(-4 * c.input_falloff * radius**2) * (radius < 0.5),  # a, (n, n)
             "units": torch.cat([network * n * n + units for network, units in enumerate(chosen)]),
@@ -217,20 +217,10 @@ class KangBalasubramanian(DrivenSheet):
         """Rates of the recorded units ``(B, h · units)``."""
         return sheet.flatten(1)[:, self.units]
 
-    @cached_property
-    def settled(self) -> Tensor:
-        """The lattices at rest at the origin, ``(h, n, n)``, computed once a config, on the CPU, and kept on disk."""
-        sheets = cached_tensors(
-            self._key("settled", "recorded_per_network"), lambda: {"sheets": KangBalasubramanian(self.config).settle()}
-        )["sheets"]
-        inside = self.envelope.cpu() > 0.3
-        flat = (sheets[:, inside].std(-1) < 0.3 * sheets[:, inside].mean(-1)).nonzero()[:, 0].tolist()
-        if flat:
-            raise InputError(
-                f"{self.card.id}: no lattice forms in network {flat[0] + 1} of {len(sheets)}; raise inhibition (2.4 "
-                "with the paper's other values)"
-            )
-        return sheets
+    def problem(self, sheet: Tensor) -> str:
+        inside = sheet[:, self.envelope.cpu() > 0.3]
+        flat = (inside.std(-1) < 0.3 * inside.mean(-1)).nonzero()[:, 0].tolist()
+        return f"no lattice in network {flat[0] + 1} of {len(sheet)}" if flat else ""
 
     @torch.no_grad()
     def settle(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
@@ -246,7 +236,7 @@ class KangBalasubramanian(DrivenSheet):
         rest = torch.zeros(1, 2)
         phases = [(rest, FORMING_MS), *((velocity[None], DRIVEN_MS) for velocity in push), (rest, RESTED_MS)]
         for done, (velocity_m_s, ms) in enumerate(phases, 1):
-            sheet = self._sane(self.advance(sheet, velocity_m_s, ms))
+            sheet = self.sane(self.advance(sheet, velocity_m_s, ms))
             if progress is not None:
                 progress(done, len(phases))
         return sheet[0]

@@ -24,7 +24,6 @@ Citation: M. Khona, S. Chandra and I. Fiete, Nature 640, 155-164 (2025).
 """
 
 import math
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -32,9 +31,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.driven import DrivenSheet
-from entorhinal.families.errors import InputError
+from entorhinal.families.continuous_attractor.sheet import AttractorSheet
 from entorhinal.families.model import Card, Config
 
 __all__ = ["PeakSelection", "PeakSelectionConfig"]
@@ -85,7 +82,7 @@ class PeakSelectionConfig(Config):
         return self
 
 
-class PeakSelection(DrivenSheet):
+class PeakSelection(AttractorSheet):
     """Rates and state are the line, s ``(B, T, N)`` and ``(B, N)``. Free of noise once made."""
 
     Config = PeakSelectionConfig
@@ -139,7 +136,10 @@ class PeakSelection(DrivenSheet):
             "seed": "chosen here",
         },
     )
-    blow_up_advice = "lower fixed_weight: localized excitation must stay below the inhibition, graded_weight"
+    not_of_settling = ("velocity_gain_s_m", "linear_drive")
+    walk_share, rest_ms = 0.7, 60.0
+    remedy = "raise graded_weight (it must exceed 2.31)"
+    calming = "lower fixed_weight: localized excitation must stay below the inhibition, graded_weight"
 
     def __init__(self, config: PeakSelectionConfig) -> None:
         super().__init__(config)
@@ -222,27 +222,17 @@ class PeakSelection(DrivenSheet):
             sheet = torch.lerp(sheet, torch.relu(recurrent + drive), rate)
         return sheet
 
-    @cached_property
-    def settled(self) -> Tensor:
-        """The pattern at rest at the origin, ``(N,)``, computed once a config, on the CPU, and kept on disk."""
-        sheet = cached_tensors(
-            self._key("settled", "velocity_gain_s_m", "linear_drive"),
-            lambda: {"sheet": PeakSelection(self.config).settle()},
-        )["sheet"]
+    def problem(self, sheet: Tensor) -> str:
         inside = sheet[self.config.edge_neurons : -self.config.edge_neurons]
-        if inside.std() < 0.1 * inside.mean():
-            raise InputError(
-                f"{self.card.id}: no pattern forms, activity is uniform; raise graded_weight (it must exceed 2.31)"
-            )
-        return sheet
+        return "uniform activity" if inside.std() < 0.1 * inside.mean() else ""
 
     @torch.no_grad()
     def settle(self) -> Tensor:
         """What forms from small noise, ``(N,)``."""
         noise = torch.rand(1, self.config.neurons, generator=torch.Generator().manual_seed(self.config.seed))
-        return self._sane(self.advance(1e-3 * noise, torch.zeros(1, 1), SETTLING_TIMES * self.config.time_constant_ms))[
-            0
-        ]
+        return self.sane(
+            self.advance(1e-3 * noise, torch.zeros(1, 1), SETTLING_TIMES * self.config.time_constant_ms)[0]
+        )
 
     def connectivity(self) -> Tensor:
         """Weights onto the neuron in the middle of the line, ``(1, N)``."""

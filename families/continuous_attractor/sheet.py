@@ -5,25 +5,24 @@ import logging
 import math
 from abc import abstractmethod
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from entorhinal.families.cache import cached_tensors
-from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves
+from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves, uniform
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
 
-__all__ = ["AttractorSheet", "LatticeSheet", "preferred_directions"]
+__all__ = ["CRYSTAL", "AttractorSheet", "LatticeSheet", "preferred_directions"]
 
 logger = logging.getLogger("entorhinal")
 
-UNIFORM = 1e-2  # the least spread over the sheet, in means, that is a pattern
-CRYSTAL = 0.9  # the order that a lattice without defects exceeds
+CRYSTAL = 0.9  # order that a lattice without defects exceeds; defects leave 0.8 or less, bumps held by neurons 0.94
 CALIBRATION_SHARES = (0.1, 0.25, 0.5, 1.0)  # of the linear range
-WALK_SHARE, WALK_STEP_MS, REST_MS = 0.5, 20.0, 100.0  # of the straight walk to a start
+WALK_STEP_MS = 20.0  # of the straight walk to a start
 
 
 def preferred_directions(rows: int, columns: int) -> Tensor:
@@ -33,9 +32,10 @@ def preferred_directions(rows: int, columns: int) -> Tensor:
 
 
 class AttractorSheet(Model):
-    """Activity ``(B, rows, columns)`` that settles from noise and is then moved by velocity; no noise afterwards.
+    """Activity ``(B, ...)`` that settles from noise and is then moved by velocity; no noise afterwards.
 
-    A subclass gives `advance`, `settle` and `fastest_m_s`. Rates are ``(B, T, N)``, the sheet row by row.
+    A subclass gives `advance` and `settle`. Rates are ``(B, T, N)``, a sheet row by row. Its config has
+    ``velocity_gain_s_m`` (α) and ``linear_drive`` (αv up to which the pattern follows), or it gives `fastest_m_s`.
     """
 
     cache_version: ClassVar[int] = 1
@@ -45,10 +45,22 @@ class AttractorSheet(Model):
     """Activity above it has blown up."""
 
     remedy: ClassVar[str]
-    """What to change where activity blows up or no pattern forms."""
+    """What to change where no pattern forms."""
 
-    def __init__(self, config: object) -> None:
-        super().__init__(config)  # type: ignore[arg-type]
+    calming: ClassVar[str] = ""
+    """What to change where activity blows up, if something else."""
+
+    not_of_settling: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config that change nothing at rest."""
+
+    walk_share: ClassVar[float] = 0.5
+    """Speed of the straight walk to a start, of the linear range."""
+
+    rest_ms: ClassVar[float] = 100.0
+    """Rest after it."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
         self._warned = False
 
     def _buffer(self, name: str, tensor: Tensor) -> None:
@@ -56,77 +68,85 @@ class AttractorSheet(Model):
 
     @abstractmethod
     def advance(self, sheet: Tensor, velocity_m_s: Tensor, ms: float) -> Tensor:
-        """The sheet ``(B, rows, columns)`` after ``ms`` at velocities ``(B, 2)``."""
+        """The sheet ``(B, ...)`` after ``ms`` at velocities ``(B, D)``."""
 
     @abstractmethod
     def settle(self) -> Tensor:
-        """What forms from noise on the CPU, ``(rows, columns)``."""
+        """What forms from noise on the CPU, ``(...)``."""
 
     @property
-    @abstractmethod
     def fastest_m_s(self) -> float:
         """The speed up to which the pattern follows linearly."""
+        fastest: float = self.config.linear_drive / self.config.velocity_gain_s_m
+        return fastest
 
     def rates_of(self, sheet: Tensor) -> Tensor:
-        """Rates ``(..., rows, columns)`` of sheets; here activity is the rate."""
+        """Rates of a sheet; here activity is the rate."""
         return sheet
+
+    def recorded(self, sheet: Tensor) -> Tensor:
+        """Rates ``(B, N)`` of the units of a sheet ``(B, ...)``: all of them, unless a model says otherwise."""
+        return self.rates_of(sheet).flatten(1)
 
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
     ) -> Representation:
         sheet = self.initial_state(trajectories.start_m) if state is None else state
-        velocity_m_s = trajectories.displacement_m / trajectories.dt_s  # (B, T, 2)
-        self._warn_if_fast(velocity_m_s)
+        velocity_m_s = trajectories.displacement_m / trajectories.dt_s  # (B, T, D)
+        self.warn_if_fast(velocity_m_s)
         rates = []
         for velocity in velocity_m_s.unbind(1):
             sheet = self.advance(sheet, velocity, 1e3 * trajectories.dt_s)
-            rates.append(self.rates_of(sheet))
-        return Representation(torch.stack(rates, 1).flatten(2), self._sane(sheet))
+            rates.append(self.recorded(sheet))
+        return Representation(torch.stack(rates, 1), self.sane(sheet))
 
     def initial_state(self, start_m: Tensor) -> Tensor:
-        """The settled sheet walked straight from the origin to each of ``start_m (B, 2)``, then at rest.
+        """The settled sheet walked straight from the origin to each of ``start_m (B, D)``, then at rest: ``(B, ...)``.
 
         Every trial walks in steps of its own, so that it does not depend on the others in the batch.
         """
-        sheet = self.settled.to(start_m).expand(len(start_m), -1, -1)
-        longest_m = WALK_SHARE * self.fastest_m_s * 1e-3 * WALK_STEP_MS
+        settled = self.settled.to(start_m)
+        sheet = settled.expand(len(start_m), *settled.shape)
+        longest_m = self.walk_share * self.fastest_m_s * 1e-3 * WALK_STEP_MS
         steps = (start_m.norm(dim=-1) / longest_m).ceil()
         velocity_m_s = start_m / (1e-3 * WALK_STEP_MS * steps.clamp(min=1))[:, None]
         for step in range(int(steps.max()) if len(steps) else 0):
             walked = self.advance(sheet, velocity_m_s, WALK_STEP_MS)
-            sheet = torch.where((step < steps)[:, None, None], walked, sheet)
-        return self.advance(sheet, torch.zeros_like(start_m), REST_MS)
+            sheet = torch.where((step < steps).view(-1, *[1] * settled.ndim), walked, sheet)
+        return self.advance(sheet, torch.zeros_like(start_m), self.rest_ms)
 
     @cached_property
     def settled(self) -> Tensor:
-        """The sheet at rest at the origin, ``(rows, columns)``, computed once a config on the CPU and kept on disk."""
+        """The sheet at rest at the origin, ``(...)``, computed once a config on the CPU and kept on disk."""
 
         def compute() -> dict[str, Tensor]:
             with torch.no_grad():
-                return {"sheet": self._sane(type(self)(self.config).settle())}
+                return {"sheet": self.sane(type(self)(self.config).settle())}
 
-        sheet = cached_tensors(self._key("settled"), compute)["sheet"]
+        sheet = cached_tensors(self._key("settled", *self.not_of_settling), compute)["sheet"]
         if problem := self.problem(sheet):
             raise InputError(f"{self.card.id}: the sheet settles to {problem}; {self.remedy}")
         return sheet
 
     def problem(self, sheet: Tensor) -> str:
-        """What is wrong with a settled sheet ``(rows, columns)``; empty if nothing."""
-        rates = self.rates_of(sheet)
-        return "uniform activity" if not rates.std() > UNIFORM * rates.mean().abs() else ""
+        """What is wrong with a settled sheet ``(...)``; empty if nothing."""
+        return "uniform activity" if uniform(self.rates_of(sheet)) else ""
 
-    def _key(self, what: str) -> str:
-        config = self.config.model_dump(mode="json")
+    def _key(self, what: str, *irrelevant: str) -> str:
+        config = self.config.model_dump(mode="json", exclude=set(irrelevant))
         return json.dumps([self.card.id, self.cache_version, what, config], sort_keys=True)
 
-    def _sane(self, sheet: Tensor) -> Tensor:
+    def sane(self, sheet: Tensor) -> Tensor:
+        """The sheet; `InputError` where activity is out of all bounds."""
         if not bool((sheet.abs() < self.activity_limit).all()):  # NaN included
             raise InputError(
-                f"{self.card.id}: activity blows up (above {self.activity_limit:g} or not finite); {self.remedy}"
+                f"{self.card.id}: activity blows up (above {self.activity_limit:g} or not finite); "
+                f"{self.calming or self.remedy}"
             )
         return sheet
 
-    def _warn_if_fast(self, velocity_m_s: Tensor) -> None:
+    def warn_if_fast(self, velocity_m_s: Tensor) -> None:
+        """Say once that a speed is beyond the linear range."""
         if self._warned or not velocity_m_s.numel():
             return
         fastest_m_s = float(velocity_m_s.norm(dim=-1).max())
@@ -140,14 +160,23 @@ class AttractorSheet(Model):
 
 
 class LatticeSheet(AttractorSheet):
-    """A periodic sheet with a triangular lattice on it, whose movement is read as the path."""
+    """Activity ``(B, rows, columns)`` with a triangular lattice in it, whose movement is read as the path."""
+
+    @property
+    def envelope(self) -> Tensor | None:
+        """How strong the lattice is from place to place, ``(rows, columns)``; None on a periodic sheet."""
+        return None
+
+    def order(self, sheet: Tensor) -> float:
+        """How far a sheet ``(rows, columns)`` is a triangular lattice (`lattice_waves`)."""
+        return lattice_waves(sheet, self.envelope)[1]
 
     def displacement(self, rates: Tensor) -> Tensor:
         """How far the lattice has moved since the first sample: ``(B, T, rows, columns)`` -> ``(B, T, 2)``."""
-        return lattice_displacement(rates, self.settled)
+        return lattice_displacement(rates, self.settled, self.envelope)
 
     def problem(self, sheet: Tensor) -> str:
-        order = lattice_waves(sheet)[1]
+        order = self.order(sheet)
         if order >= CRYSTAL:
             return ""
         return super().problem(sheet) or f"a pattern with defects or stripes (order {order:.2f})"
@@ -161,7 +190,8 @@ class LatticeSheet(AttractorSheet):
             speed = self.fastest_m_s * torch.tensor(CALIBRATION_SHARES)
             unit = torch.stack((heading.cos(), heading.sin()), -1)
             velocity_m_s = (speed[:, None, None] * unit).flatten(0, 1)
-            drift = type(self)(self.config).drift_s(velocity_m_s)
+            fresh: LatticeSheet = type(self)(self.config)
+            drift = fresh.drift_s(velocity_m_s)
             return {"moved_per_m": ((drift * velocity_m_s).sum(-1) / velocity_m_s.square().sum(-1)).mean()[None]}
 
         return float(cached_tensors(self._key("calibrated"), measure)["moved_per_m"])
@@ -174,7 +204,7 @@ class LatticeSheet(AttractorSheet):
         sheets = [sheet]
         for _ in range(math.ceil(seconds / 0.02)):
             sheets.append(self.advance(sheets[-1], velocity_m_s, 20.0))
-        self._sane(sheets[-1])
+        self.sane(sheets[-1])
         return self.displacement(torch.stack(sheets, 1))[:, -1] / (0.02 * (len(sheets) - 1))
 
     def decode(self, representation: Representation) -> Tensor:

@@ -81,7 +81,7 @@ def test_lattice_forms_with_the_gain_and_not_without(model: BurakFiete) -> None:
     sheet = weak.settle()
     assert lattice_waves(sheet)[1] == 0
     assert sheet.std() < 1e-2 * sheet.mean()
-    with pytest.raises(InputError, match="no triangular lattice forms, the sheet settles to uniform activity"):
+    with pytest.raises(InputError, match="the sheet settles to uniform activity; raise weight_gain"):
         weak.initial_state(torch.zeros(1, 2))
 
 
@@ -89,12 +89,12 @@ def test_drift_follows_velocity_linearly(model: BurakFiete) -> None:
     heading = torch.tensor([0.0, 1.0, 2.5, 4.0])
     unit = torch.stack((heading.cos(), heading.sin()), -1)
     speed = model.fastest_m_s * torch.tensor([0.25, 1.0])
-    drift = model.drift_neurons_s((speed[:, None, None] * unit).flatten(0, 1), seconds=0.2).unflatten(0, (2, 4))
+    drift = model.drift_s((speed[:, None, None] * unit).flatten(0, 1), seconds=0.2).unflatten(0, (2, 4))
     gain = (drift * unit).sum(-1) / speed[:, None]  # neurons per metre
     assert (gain / gain.mean() - 1).abs().max() < 0.1
     across = drift[..., 0] * unit[:, 1] - drift[..., 1] * unit[:, 0]
     assert (across / drift.norm(dim=-1)).abs().max() < 0.05
-    per_drive = model.neurons_per_m / model.config.velocity_gain_s_m / 1e3
+    per_drive = model.moved_per_m / model.config.velocity_gain_s_m / 1e3
     assert per_drive == pytest.approx(0.42, rel=0.1)  # neurons/ms per unit αv, as on the large sheet
 
 
@@ -111,7 +111,7 @@ def test_starts_share_one_map(model: BurakFiete) -> None:
     """The lattice at a start is the settled one moved by that start."""
     start_m = torch.tensor([[0.0, 0.0], [0.07, 0.03], [-0.05, 0.06]])
     sheets = torch.stack((model.initial_state(0 * start_m), model.initial_state(start_m)), 1)
-    moved_m = lattice_displacement(sheets, model.settled)[:, 1] / model.neurons_per_m
+    moved_m = lattice_displacement(sheets, model.settled)[:, 1] / model.moved_per_m
     assert (moved_m - start_m).norm(dim=-1).max() < 0.01
 
 
@@ -158,8 +158,8 @@ def test_too_fast_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         model.represent(paths, state)
         model.represent(paths, state)
     assert [record.getMessage() for record in caplog.records if "linear range" in record.getMessage()] == [
-        "continuous_attractor/burak_fiete-v1: a speed of 1.00 m/s is outside its linear range, 0 to 0.40 m/s "
-        "(αv ≤ 0.2); the path will be underestimated; lower velocity_gain_s_m"
+        "continuous_attractor/burak_fiete-v1: a speed of 1.00 m/s is outside its linear range, 0 to 0.40 m/s; "
+        "the path will be wrong; lower the gain of velocity"
     ]
 
 

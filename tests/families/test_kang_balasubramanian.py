@@ -173,7 +173,7 @@ def test_blow_up_and_uniform_activity_are_named() -> None:
     with pytest.raises(InputError, match=r"activity blows up .* lower coupling"):
         strong.settle()
     weak = KangBalasubramanian.make(**TINY | {"input_falloff": 0.0, "inhibition": 0.1, "coupling": 0.0})
-    with pytest.raises(InputError, match=r"no lattice forms in network 1 of 2; raise inhibition"):
+    with pytest.raises(InputError, match=r"the sheet settles to no lattice in network 1 of 2; raise inhibition"):
         weak.initial_state(torch.zeros(1, 2))
 
 
