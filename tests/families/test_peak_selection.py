@@ -109,7 +109,7 @@ def test_periods_of_the_law() -> None:
 def test_nothing_forms_below_the_instability() -> None:
     weak = PeakSelection.make(graded_weight=2.0, fixed_weight=0.0, neurons=1500)
     assert weak.transform(torch.linspace(0.01, 1, 500), 30.0).max() < 1
-    with pytest.raises(InputError, match="no pattern forms, activity is uniform; raise graded_weight"):
+    with pytest.raises(InputError, match="settles to uniform activity; raise graded_weight"):
         weak.initial_state(torch.zeros(1, 1))
 
 
