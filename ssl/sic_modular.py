@@ -3,8 +3,10 @@
 Loss and network are the faithful ones; what differs is where training starts, what it may change for a while, and how
 far walks go.
 
-1. The units begin as K ideal hexagonal modules (`entorhinal.ssl.modular_start`), which share only their mean activity.
-2. For ``held_steps`` they go on so: after every step, weights between modules are one constant (P). Then W is free.
+1. The units begin as K ideal hexagonal modules (`entorhinal.ssl.modular_start`), which share only their mean activity,
+   and C units that are driven by it and by nothing else, so that no module has to become the mean code.
+2. For ``held_steps`` they go on so: after every step, weights between modules are one constant, those from modules to
+   constant units another, and those from constant units nothing (P). Then W is free.
 3. Every batch of walks drifts, as the paper's stay within 1.2 m and a code that repeats beyond costs nothing there,
 
     v_t = w_t + r u,   w_t ~ U(−a, a)²,   |u| ~ U(0, u_max) in any direction, one a batch              (1)
@@ -42,6 +44,8 @@ class SICModularConfig(SICConfig):
     start_spacing_m: float = Field(0.7, gt=0, description="of the finest")
     start_ratio: float = Field(1.4, gt=1, description="of consecutive spacings")
     start_threshold: float = Field(-0.9, description="θ of the modules' fields")
+    constants: int = Field(0, ge=0, description="C, units driven by the mean activity of the modules, the last ones")
+    start_constant_share: float = Field(0.3, gt=0, lt=1, description="of the squared norm, that they begin with")
     held_steps: int = Field(18_000, ge=0, description="steps for which the modules share only their mean activity")
     drift_m: float = Field(0.15, ge=0, description="u_max, metres a step")
     hard_weight: float = Field(0.0, ge=0, description="λ_hard")
@@ -90,7 +94,10 @@ class SICModular(SIC):
 
     def __init__(self, config: SICModularConfig) -> None:
         super().__init__(config)
-        for name in ("hard_weight", "hard_width", "hard_from_m", "start_spacing_m", "start_ratio", "start_threshold"):
+        for name in (
+            "hard_weight", "hard_width", "hard_from_m",
+            "start_spacing_m", "start_ratio", "start_threshold", "start_constant_share",
+        ):  # fmt: skip
             self.register_buffer(name, torch.tensor(getattr(config, name)))
         if config.ideal_start:
             modular_start_(
@@ -100,6 +107,8 @@ class SICModular(SIC):
                 threshold=config.start_threshold,
                 max_step_m=1.1 * config.max_step_m + config.drift_m,
                 generator=torch.Generator().manual_seed(config.seed),
+                constants=config.constants,
+                constant_share=config.start_constant_share,
             )
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
@@ -126,14 +135,19 @@ class SICModular(SIC):
         return {"total": total, **terms, "hard": hard}
 
     def constrain(self, params: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """(P): while held, the weight between units of different modules is one number, the same at all velocities."""
+        """(P), the same at all velocities."""
         weight, bias = params["matrix.4.weight"], params["matrix.4.bias"]
-        units = torch.arange(self.config.units, device=bias.device)
-        module = (units // (self.config.units // self.config.modules)).clamp(max=self.config.modules - 1)
-        between = (module[:, None] != module).flatten()  # (N²,)
-        held = between & (batch["held"] > 0)
-        shared = (bias * between).sum() / between.sum().clamp(min=1)
+        c = self.config
+        units = torch.arange(c.units, device=bias.device)
+        module = (units // ((c.units - c.constants) // c.modules)).clamp(max=c.modules - 1)
+        constant = units >= c.units - c.constants
+        between = ((module[:, None] != module) & ~constant[:, None] & ~constant).flatten()  # (N²,)
+        onto = (constant[:, None] & ~constant).flatten()
+        off = constant.expand(c.units, -1).flatten()
+        set_to = (bias * between).sum() / between.sum().clamp(min=1) * between
+        set_to = set_to + (bias * onto).sum() / onto.sum().clamp(min=1) * onto
+        held = (between | onto | off) & (batch["held"] > 0)
         return {
             "matrix.4.weight": torch.where(held[:, None], 0, weight),
-            "matrix.4.bias": torch.where(held, shared, bias),
+            "matrix.4.bias": torch.where(held, set_to, bias),
         }

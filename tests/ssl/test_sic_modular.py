@@ -118,6 +118,32 @@ def test_modules_of_a_modular_start_regain_a_strength_that_they_lost() -> None:
     assert float(shares[30:].sub(math.sqrt(0.5)).abs().max()) < 0.03
 
 
+def test_constant_units_hold_their_share_of_the_norm_and_stay_apart_while_held(tmp_path) -> None:
+    start = {"modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0, "constants": 3}
+    model = SICModular.make(units=54, hidden=128, **start, start_constant_share=0.3)
+    walk = World(Arena.square(20.0, walls=False)).iid_steps(64, 60, seed=0)
+    found = model.represent(walk).rates.detach()
+    assert float((found[..., -3:].square().sum(-1) - 0.3).abs().max()) < 0.03
+    assert float(found[..., -3:].std((0, 1)).max()) < 0.02
+    assert (found[..., 50:-3] == 0).all()
+    without = SICModular.make(units=54, hidden=128, **start | {"constants": 0}).represent(walk).rates.detach()
+
+    def mean_code(rates: Tensor) -> float:
+        return float(rates[:, 10:].flatten(0, 1).mean(0).square().sum())
+
+    assert mean_code(found) == pytest.approx(0.3 + 0.7 * mean_code(without), abs=0.02)
+
+    steps = {"ramp_start": 0, "ramp_steps": 1, "held_steps": 4, "steps": 4, "warmup_steps": 0, "seed": 3}
+    small = SIZES | {"units": 11, "ideal_start": False, "modules": 2, "constants": 2} | steps
+    (path,) = train("ssl/sic_modular", config=small, out=tmp_path)
+    bias = load(path).matrix[4].bias.detach().view(11, 11)
+    weight = load(path).matrix[4].weight.detach().view(11, 11, -1)
+    assert (weight[9:] == 0).all() and (weight[:, 9:] == 0).all()
+    assert (bias[:, 9:] == 0).all()
+    assert float(bias[9:, :9].std()) < 1e-7 and float(bias[9, 0]) != float(bias[0, 5])
+    assert float(bias[:4, 4:9].std()) < 1e-7 and float(bias[:4, :4].std()) > 1e-3
+
+
 def test_a_modular_start_fits_its_matrices_and_refuses_too_few_units() -> None:
     from entorhinal.ssl.architecture import velocity_to_matrix
 
