@@ -44,7 +44,7 @@ class SICModularConfig(SICConfig):
     start_spacing_m: float = Field(0.7, gt=0, description="of the finest")
     start_ratio: float = Field(1.4, gt=1, description="of consecutive spacings")
     start_threshold: float = Field(-0.9, description="θ of the modules' fields")
-    constants: int = Field(0, ge=0, description="C, units driven by the mean activity of the modules, the last ones")
+    constants: int = Field(2, ge=0, description="C, units driven by the mean activity of the modules, the last ones")
     start_constant_share: float = Field(0.3, gt=0, lt=1, description="of the squared norm, that they begin with")
     held_steps: int = Field(18_000, ge=0, description="steps for which the modules share only their mean activity")
     drift_m: float = Field(0.15, ge=0, description="u_max, metres a step")
@@ -79,8 +79,8 @@ class SICModular(SIC):
             "lattice": "lattice given",
             "deviations": (
                 *SIC.card.deviations,
-                "units begin as three hexagonal modules, weights between them are one constant for the first 18,000 "
-                "steps, and walks drift: none of it is the paper's",
+                "units begin as three hexagonal modules and two constant units, weights between them are one constant "
+                "for the first 18,000 steps, and walks drift: none of it is the paper's",
             ),
             "provenance": SIC.card.provenance
             | {

@@ -6,7 +6,7 @@ One spacing makes the single-torus case.
 """
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
@@ -21,7 +21,7 @@ class IdealGridConfig(Config):
         (0.30, 0.426, 0.605), min_length=1, description="field distance of each module"
     )
     orientation_rad: tuple[float, ...] = Field((0.10, 0.35, 0.20), min_length=1, description="of one axis, per module")
-    units_per_module: int = Field(64, ge=1)
+    units_per_module: int | tuple[int, ...] = Field(64, description="of all modules, or of each")
     seed: int = Field(0, ge=0, description="of the phases")
 
     @model_validator(mode="after")
@@ -32,11 +32,26 @@ class IdealGridConfig(Config):
             )
         if min(self.spacing_m) <= 0:
             raise ValueError("every spacing_m must be positive")
+        if len(self.units) != len(self.spacing_m):
+            raise ValueError(f"{len(self.spacing_m)} spacings but {len(self.units)} units_per_module; one a module")
         return self
+
+    @field_validator("units_per_module")
+    @classmethod
+    def _no_empty_module(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if min(value if isinstance(value, tuple) else (value,)) < 1:
+            raise ValueError("give every module at least 1 unit")
+        return value
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Of each module."""
+        given = self.units_per_module
+        return given if isinstance(given, tuple) else (given,) * len(self.spacing_m)
 
 
 class IdealGrid(Model):
-    """Rates ``(B, T, modules * units_per_module)`` in [0, 1], modules in order; state: the position, ``(B, 2)``."""
+    """Rates ``(B, T, N)`` in [0, 1], modules in order; state: the position, ``(B, 2)``."""
 
     wave_rad_m: Tensor
     centre_m: Tensor
@@ -69,7 +84,7 @@ class IdealGrid(Model):
     def __init__(self, config: IdealGridConfig) -> None:
         super().__init__(config)
         spacing_m, orientation_rad = (
-            torch.tensor(values, dtype=torch.float64).repeat_interleave(config.units_per_module)
+            torch.tensor(values, dtype=torch.float64).repeat_interleave(torch.tensor(config.units))
             for values in (config.spacing_m, config.orientation_rad)
         )
         generator = torch.Generator().manual_seed(config.seed)
