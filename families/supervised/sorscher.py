@@ -22,12 +22,14 @@ from torch import Tensor
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
+from entorhinal.families.supervised.kernels import Precision, rectified_population_gradients
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["Sorscher", "SorscherConfig"]
 
 BLOCK = 64
 """Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+_PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 
 
 class SorscherConfig(Config):
@@ -205,6 +207,18 @@ class Sorscher(Model):
         weight_penalty = self.weight_decay * self.recurrent.square().sum()
         terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
         return {"total": cross_entropy + weight_penalty, **terms}
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once (`entorhinal.families.supervised.kernels`)."""
+        return rectified_population_gradients(
+            params,
+            buffers,
+            batch,
+            surround=self.config.target == "dog",
+            precision=_PRECISIONS[torch.get_float32_matmul_precision()],
+        )
 
 
 def _plane(arena: Arena) -> None:
