@@ -78,7 +78,7 @@ def place_code(
     code = position_m.new_empty(networks, rows, places, dtype=dtype)
     _place_code_kernel[rows, networks](
         position_m.contiguous(),
-        centre_m.contiguous(),
+        centre_m.T.contiguous(),  # so that neighbouring threads read neighbouring numbers
         width_m,
         width_m if surround_variance_ratio is None else surround_variance_ratio,
         code,
@@ -127,7 +127,7 @@ def place_cell_cross_entropy(
     _place_cell_cross_entropy_kernel[rows, networks](
         logits,
         position_m.contiguous(),
-        centre_m.contiguous(),
+        centre_m.T.contiguous(),
         width_m,
         width_m if surround_variance_ratio is None else surround_variance_ratio,
         gradient,
@@ -178,8 +178,8 @@ def _code(
     """The place code of network s at position m, as `entorhinal.families.codes` has it; 0 in the padding."""
     place = tl.arange(0, BLOCK)
     inside = place < P
-    dx = tl.load(position_m + 2 * m) - tl.load(centre_m + 2 * place, mask=inside, other=0.0)
-    dy = tl.load(position_m + 2 * m + 1) - tl.load(centre_m + 2 * place + 1, mask=inside, other=0.0)
+    dx = tl.load(position_m + 2 * m) - tl.load(centre_m + place, mask=inside, other=0.0)
+    dy = tl.load(position_m + 2 * m + 1) - tl.load(centre_m + P + place, mask=inside, other=0.0)
     width = tl.load(width_m + s)
     drive = tl.where(inside, (dx * dx + dy * dy) * (-0.5 / (width * width)), -float("inf"))
     drive -= tl.max(drive, 0)
