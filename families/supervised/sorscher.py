@@ -43,6 +43,9 @@ class SorscherConfig(Config):
     steps_per_trajectory: int = Field(20, ge=1)
     batch: int = Field(200, ge=1, description="trajectories in a batch")
     lr: float = Field(1e-4, gt=0, description="of Adam")
+    schedule: Literal["constant", "cosine"] = Field(  # the default is not written: older conditions keep their hash
+        "constant", description="of lr", exclude_if=lambda value: value == "constant"
+    )
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     centre_seed: int = Field(0, ge=0, lt=2**63, description="where the place cells are; shared by a population")
     seed: int = Field(0, ge=0, lt=2**63, description="initial weights")
@@ -110,6 +113,7 @@ class Sorscher(Model):
             "batch": "authors' program",
             "lr": "authors' program; the small presets, ours, keep lr x steps at the 20 of the sweeps of Schaeffer et "
             "al. 2022 (1,024 units, 1e-4, 200,000 steps)",
+            "schedule": "authors' program, whose rate is constant; cosine is ours",
             "steps": "authors' program: 100 epochs of 1,000 batches",
             "centre_seed": "ours",
             "seed": "ours; uniform weights with the bounds of torch.nn.RNN and torch.nn.Linear, as in authors' program",
@@ -174,7 +178,8 @@ class Sorscher(Model):
         return self.recurrent.detach()
 
     def recipe(self) -> Recipe:
-        return Recipe(optimizer="adam", lr=self.config.lr, steps=self.config.steps, batch=self.config.batch)
+        c = self.config
+        return Recipe(optimizer="adam", lr=c.lr, schedule=c.schedule, steps=c.steps, batch=c.batch)
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
         """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
