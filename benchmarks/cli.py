@@ -144,9 +144,9 @@ def info(model: str, as_json: AsJson = False) -> None:
     from entorhinal.families.registry import get_class
 
     cls = get_class(model)
-    card, config = cls.card, cls.Config()
+    card, config = cls.card, dict(cls.Config()) | cls.Config().model_dump(mode="json")  # the latter leaves fields out
     if as_json:
-        shown = {"card": card.model_dump(mode="json"), "config": config.model_dump(mode="json")}
+        shown = {"card": card.model_dump(mode="json"), "config": config}
         _print_json(shown | {"presets": cls.presets})
         return
     _console.print(f"[bold]{card.id}[/bold]  {card.title}")
@@ -157,7 +157,7 @@ def info(model: str, as_json: AsJson = False) -> None:
     for line in card.deviations:
         _console.print(f"departs from the paper: {_plain(line)}", highlight=False)
     table = Table("config", "default", "where it comes from", box=None)
-    for key, value in config.model_dump(mode="json").items():
+    for key, value in config.items():
         table.add_row(key, str(value), card.provenance.get(key, ""))
     _console.print(table)
     for name, values in cls.presets.items():

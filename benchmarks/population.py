@@ -56,7 +56,7 @@ def _check(members: Sequence[Model]) -> None:
             raise InputError(
                 f"population: {member.card.id} beside {first.card.id}; train different models apart, one run each"
             )
-        ours, theirs = first.config.model_dump(), member.config.model_dump()
+        ours, theirs = dict(first.config), dict(member.config)
         for name in ours:
             if ours[name] != theirs[name] and name not in free:
                 raise InputError(

@@ -22,12 +22,14 @@ from torch import Tensor
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
+from entorhinal.families.supervised.kernels import Precision, rectified_population_gradients
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["Sorscher", "SorscherConfig"]
 
 BLOCK = 64
 """Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+_PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 
 
 class SorscherConfig(Config):
@@ -41,6 +43,9 @@ class SorscherConfig(Config):
     steps_per_trajectory: int = Field(20, ge=1)
     batch: int = Field(200, ge=1, description="trajectories in a batch")
     lr: float = Field(1e-4, gt=0, description="of Adam")
+    schedule: Literal["constant", "cosine"] = Field(  # the default is not written: older conditions keep their hash
+        "constant", description="of lr", exclude_if=lambda value: value == "constant"
+    )
     steps: int = Field(100_000, ge=1, description="optimiser steps")
     centre_seed: int = Field(0, ge=0, lt=2**63, description="where the place cells are; shared by a population")
     seed: int = Field(0, ge=0, lt=2**63, description="initial weights")
@@ -108,6 +113,7 @@ class Sorscher(Model):
             "batch": "authors' program",
             "lr": "authors' program; the small presets, ours, keep lr x steps at the 20 of the sweeps of Schaeffer et "
             "al. 2022 (1,024 units, 1e-4, 200,000 steps)",
+            "schedule": "authors' program, whose rate is constant; cosine is ours",
             "steps": "authors' program: 100 epochs of 1,000 batches",
             "centre_seed": "ours",
             "seed": "ours; uniform weights with the bounds of torch.nn.RNN and torch.nn.Linear, as in authors' program",
@@ -172,7 +178,8 @@ class Sorscher(Model):
         return self.recurrent.detach()
 
     def recipe(self) -> Recipe:
-        return Recipe(optimizer="adam", lr=self.config.lr, steps=self.config.steps, batch=self.config.batch)
+        c = self.config
+        return Recipe(optimizer="adam", lr=c.lr, schedule=c.schedule, steps=c.steps, batch=c.batch)
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
         """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
@@ -205,6 +212,18 @@ class Sorscher(Model):
         weight_penalty = self.weight_decay * self.recurrent.square().sum()
         terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
         return {"total": cross_entropy + weight_penalty, **terms}
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once (`entorhinal.families.supervised.kernels`)."""
+        return rectified_population_gradients(
+            params,
+            buffers,
+            batch,
+            surround=self.config.target == "dog",
+            precision=_PRECISIONS[torch.get_float32_matmul_precision()],
+        )
 
 
 def _plane(arena: Arena) -> None:

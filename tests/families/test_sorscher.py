@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from entorhinal.benchmarks.population import Population
+from entorhinal.benchmarks.records import checkpoint_config
 from entorhinal.families import check_model, get_card, make
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Connected, Decoder, PathIntegrator, Representation, Trainable
@@ -170,14 +172,31 @@ def test_powers_checks_and_presets() -> None:
     recipe = make("supervised/sorscher", **(TINY | {"batch": 200})).recipe()
     assert (recipe.optimizer, recipe.lr, recipe.steps, recipe.batch) == ("adam", 1e-4, 100_000, 200)
     assert recipe.weight_decay == 0  # it is in the loss, on W alone
+    assert recipe.schedule == "constant"
+    assert make("supervised/sorscher", schedule="cosine", **TINY).recipe().schedule == "cosine"
     for name in Sorscher.presets:
         Sorscher.Config.parse("preset", Sorscher.preset(name))
     assert get_card("supervised/sorscher").supervision == "target"
 
 
+def test_a_default_schedule_is_not_written_and_another_is() -> None:
+    """Conditions from before there was a schedule keep their hash."""
+    default, cosine = (make("supervised/sorscher", schedule=name, **TINY).config for name in ("constant", "cosine"))
+    assert "schedule" not in default.model_dump(mode="json")
+    assert cosine.model_dump(mode="json") == default.model_dump(mode="json") | {"schedule": "cosine"}
+    assert Sorscher.Config(**default.model_dump(mode="json")) == default
+    for settings in ([{}, {"schedule": "cosine"}], [{"schedule": "cosine"}, {}]):
+        with pytest.raises(InputError, match=r"population: schedule is '.*' and '.*'"):
+            Population([make("supervised/sorscher", **TINY, **own) for own in settings], device=torch.device("cpu"))
+    for name in ("sorscher", "sorscher_gaussian"):
+        written = checkpoint_config(name)
+        assert Sorscher.Config(**written).model_dump(mode="json") == written
+
+
 @pytest.mark.parametrize(
     "bad",
     [
+        {"schedule": "plateau"},
         {"place_width_m": 0.0},
         {"place_width_m": -0.1},
         {"surround_variance_ratio": 1.0},

@@ -1,0 +1,446 @@
+"""Fast training of networks that predict place cells: gradients for S networks at once, and the parts they are made of.
+
+`rectified_population_gradients` is what autograd finds for `supervised/sorscher` (Sorscher et al. 2019), written out:
+every product over all T steps is one, only the recurrence goes step by step, and targets are made where they are
+compared, so that they are never stored. `place_code` and `place_cell_cross_entropy` serve any network with that target.
+
+Each public function runs a Triton kernel where there is one for its tensors (CUDA, Triton installed) and else its twin
+in plain PyTorch, ``*_reference``, which also takes float64. Nothing waits for the device and no shape depends on data,
+so that a whole training step fits in a CUDA graph.
+
+Letters: S networks, N units, P place cells, B trajectories, T steps, M rows (positions).
+"""
+
+import importlib
+import importlib.util
+import os
+from types import SimpleNamespace
+from typing import Any, Literal, no_type_check
+
+import torch
+from torch import Tensor
+
+from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
+
+__all__ = [
+    "Precision",
+    "place_cell_cross_entropy",
+    "place_cell_cross_entropy_reference",
+    "place_code",
+    "place_code_reference",
+    "rectified_population_gradients",
+    "rectified_step_",
+    "rectified_step_backward_",
+    "rectified_step_backward_reference_",
+    "rectified_step_reference_",
+]
+
+Precision = Literal["float32", "tf32", "bf16"]
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+triton: Any = importlib.import_module("triton") if HAS_TRITON else None
+tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
+
+_ROWS, _COLUMNS = 32, 128  # of a tile of the kernels of a step
+_TINY = torch.finfo(torch.float32).tiny
+
+
+def _jit(function: Any) -> Any:
+    return triton.jit(function) if HAS_TRITON else function
+
+
+def _fused(tensor: Tensor) -> bool:
+    """Is there a kernel for this tensor? On a CPU only in Triton's interpreter, which is for tests."""
+    where = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return HAS_TRITON and where and tensor.dtype in (torch.float32, torch.bfloat16)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The target: place cells as probabilities, and the cross entropy to them
+
+
+def place_code(
+    position_m: Tensor,
+    centre_m: Tensor,
+    width_m: Tensor,
+    surround_variance_ratio: Tensor | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The place code of S networks at M positions, ``(S, M, P)``, in ``dtype`` (that of position_m by default).
+
+    position_m ``(M, 2)``, centre_m ``(P, 2)``, width_m ``(S,)``. With ``surround_variance_ratio (S,)`` it is
+    `difference_of_softmaxes_place_cells`, else `softmax_place_cells` (`entorhinal.families.codes`).
+    """
+    if not _fused(position_m):
+        return place_code_reference(position_m, centre_m, width_m, surround_variance_ratio).to(dtype)
+    networks, rows, places = len(width_m), len(position_m), len(centre_m)
+    code = position_m.new_empty(networks, rows, places, dtype=dtype)
+    _place_code_kernel[rows, networks](
+        position_m.contiguous(),
+        centre_m.T.contiguous(),  # so that neighbouring threads read neighbouring numbers
+        width_m,
+        width_m if surround_variance_ratio is None else surround_variance_ratio,
+        code,
+        M=rows,
+        P=places,
+        SURROUND=surround_variance_ratio is not None,
+        TINY=_TINY,
+        **_row_block(places),
+    )
+    return code
+
+
+def place_code_reference(
+    position_m: Tensor, centre_m: Tensor, width_m: Tensor, surround_variance_ratio: Tensor | None = None
+) -> Tensor:
+    """The twin of `place_code` in plain PyTorch."""
+    width_m = width_m[:, None, None]
+    if surround_variance_ratio is None:
+        return softmax_place_cells(position_m, centre_m, width_m)
+    return difference_of_softmaxes_place_cells(position_m, centre_m, width_m, surround_variance_ratio[:, None, None])
+
+
+def place_cell_cross_entropy(
+    logits: Tensor,
+    position_m: Tensor,
+    centre_m: Tensor,
+    width_m: Tensor,
+    surround_variance_ratio: Tensor | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy of predictions to the place code, ``(S,)`` in nats, and its gradient by the logits.
+
+    logits: log-probabilities up to a constant, ``(S, M, P)``, contiguous; lost, as the gradient may take their place.
+    position_m, centre_m, width_m, surround_variance_ratio: as of `place_code`, whose values are never stored.
+    dtype: of the gradient ``(S, M, P)``; that of the logits by default.
+    """
+    if not _fused(logits):
+        gradient, loss = place_cell_cross_entropy_reference(
+            logits, position_m, centre_m, width_m, surround_variance_ratio
+        )
+        return gradient.to(dtype), loss
+    networks, rows, places = logits.shape
+    gradient = logits if dtype in (None, logits.dtype) else torch.empty_like(logits, dtype=dtype)
+    loss = logits.new_empty(networks, rows)
+    _place_cell_cross_entropy_kernel[rows, networks](
+        logits,
+        position_m.contiguous(),
+        centre_m.T.contiguous(),
+        width_m,
+        width_m if surround_variance_ratio is None else surround_variance_ratio,
+        gradient,
+        loss,
+        M=rows,
+        P=places,
+        SURROUND=surround_variance_ratio is not None,
+        TINY=_TINY,
+        **_row_block(places),
+    )
+    return gradient, loss.mean(1)
+
+
+def place_cell_cross_entropy_reference(
+    logits: Tensor,
+    position_m: Tensor,
+    centre_m: Tensor,
+    width_m: Tensor,
+    surround_variance_ratio: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The twin of `place_cell_cross_entropy` in plain PyTorch; it keeps the logits."""
+    code = place_code_reference(position_m, centre_m, width_m, surround_variance_ratio)
+    predicted = torch.log_softmax(logits, -1)
+    loss = -(code * predicted).sum(-1).mean(-1)
+    return predicted.exp_().sub_(code).div_(len(position_m)), loss
+
+
+def _row_block(places: int) -> dict[str, int]:
+    """A program holds a whole row; in one warp while it fits, where sums need no shared memory."""
+    block = max(16, 1 << (places - 1).bit_length())
+    return {"BLOCK": block, "num_warps": min(16, max(1, block // 512))}
+
+
+@_jit
+@no_type_check
+def _code(
+    position_m,
+    centre_m,
+    width_m,
+    ratio,
+    m,
+    s,
+    P,
+    SURROUND: tl.constexpr,
+    TINY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The place code of network s at position m, as `entorhinal.families.codes` has it; 0 in the padding."""
+    place = tl.arange(0, BLOCK)
+    inside = place < P
+    dx = tl.load(position_m + 2 * m) - tl.load(centre_m + place, mask=inside, other=0.0)
+    dy = tl.load(position_m + 2 * m + 1) - tl.load(centre_m + P + place, mask=inside, other=0.0)
+    width = tl.load(width_m + s)
+    drive = tl.where(inside, (dx * dx + dy * dy) * (-0.5 / (width * width)), -float("inf"))
+    drive -= tl.max(drive, 0)
+    code = tl.exp(drive)
+    code *= 1 / tl.sum(code, 0)
+    if SURROUND:
+        surround = tl.exp(drive * (1 / tl.load(ratio + s)))
+        difference = code - surround * (1 / tl.sum(surround, 0))
+        lowest = tl.min(tl.where(inside, difference, float("inf")), 0)
+        shifted = tl.where(inside, difference - lowest + TINY, 0.0)
+        code = shifted * (1 / tl.sum(shifted, 0))
+    return code
+
+
+@_jit
+@no_type_check
+def _place_code_kernel(
+    position_m,
+    centre_m,
+    width_m,
+    ratio,
+    out,
+    M,
+    P,
+    SURROUND: tl.constexpr,
+    TINY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One program a network and position."""
+    m = tl.program_id(0)
+    s = tl.program_id(1).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    code = _code(position_m, centre_m, width_m, ratio, m, s, P, SURROUND, TINY, BLOCK)
+    tl.store(out + (s * M + m) * P + place, code.to(out.dtype.element_ty), mask=place < P)
+
+
+@_jit
+@no_type_check
+def _place_cell_cross_entropy_kernel(
+    logits,
+    position_m,
+    centre_m,
+    width_m,
+    ratio,
+    gradient,
+    loss,
+    M,
+    P,
+    SURROUND: tl.constexpr,
+    TINY: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One program a network and position. All of its logits are read before the gradient takes their place."""
+    m = tl.program_id(0)
+    s = tl.program_id(1).to(tl.int64)
+    place = tl.arange(0, BLOCK)
+    inside = place < P
+    at = (s * M + m) * P + place
+    logit = tl.load(logits + at, mask=inside, other=-float("inf")).to(tl.float32)
+    code = _code(position_m, centre_m, width_m, ratio, m, s, P, SURROUND, TINY, BLOCK)
+    logit -= tl.max(logit, 0)
+    predicted = tl.exp(logit)
+    total = tl.sum(predicted, 0)
+    tl.store(loss + s * M + m, tl.log(total) - tl.sum(tl.where(inside, code * logit, 0.0), 0))
+    by_logit = (predicted * (1 / total) - code) * (1 / M)
+    tl.store(gradient + at, by_logit.to(gradient.dtype.element_ty), mask=inside)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A step of the recurrence, but for its product
+
+
+def rectified_step_(state: Tensor, displacement_m: Tensor, input: Tensor) -> None:
+    """From W h to the next state, [W h + W_in Δx]₊, in place.
+
+    state: ``(S, B, N)``, networks apart by any stride. displacement_m ``(B, 2)``, input: W_in, ``(S, N, 2)``.
+    """
+    if not _fused(state):
+        rectified_step_reference_(state, displacement_m, input)
+        return
+    networks, trajectories, units = state.shape
+    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    _rectified_step_kernel[grid](
+        state,
+        displacement_m.contiguous(),
+        input.contiguous(),
+        state.stride(0),
+        B=trajectories,
+        N=units,
+        ROWS=_ROWS,
+        COLUMNS=_COLUMNS,
+        num_warps=4,
+    )
+
+
+def rectified_step_reference_(state: Tensor, displacement_m: Tensor, input: Tensor) -> None:
+    """The twin of `rectified_step_` in plain PyTorch."""
+    state.add_(displacement_m @ input.mT).relu_()
+
+
+def rectified_step_backward_(gradient: Tensor, state: Tensor, displacement_m: Tensor) -> Tensor:
+    """From the gradient by [a]₊ to that by a, in place, both ``(S, B, N)``; returns that by W_in in parts.
+
+    state: [a]₊, in the dtype and with the strides of `gradient`. displacement_m: ``(B, 2)``.
+    The gradient by W_in ``(S, N, 2)`` is the sum of its parts, ``(K, S, N, 2)``.
+    """
+    if not _fused(state):
+        return rectified_step_backward_reference_(gradient, state, displacement_m)
+    networks, trajectories, units = state.shape
+    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    by_input = state.new_empty(grid[0], networks, units, 2, dtype=torch.float32)
+    _rectified_step_backward_kernel[grid](
+        gradient,
+        state,
+        displacement_m.contiguous(),
+        by_input,
+        gradient.stride(0),
+        state.stride(0),
+        S=networks,
+        B=trajectories,
+        N=units,
+        ROWS=_ROWS,
+        COLUMNS=_COLUMNS,
+        num_warps=4,
+    )
+    return by_input
+
+
+def rectified_step_backward_reference_(gradient: Tensor, state: Tensor, displacement_m: Tensor) -> Tensor:
+    """The twin of `rectified_step_backward_` in plain PyTorch."""
+    gradient.masked_fill_(state <= 0, 0)
+    return (gradient.mT @ displacement_m)[None]
+
+
+@_jit
+@no_type_check
+def _rectified_step_kernel(
+    state,
+    displacement_m,
+    input,
+    stride,
+    B,
+    N,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """One program a tile; what is not a number stays so, for the harness to see."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.program_id(2).to(tl.int64)
+    kept = (row < B)[:, None] & (unit < N)[None, :]
+    at = state + s * stride + row[:, None] * N + unit[None, :]
+    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)
+    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)
+    by_x = tl.load(input + (s * N + unit) * 2, mask=unit < N, other=0.0)
+    by_y = tl.load(input + (s * N + unit) * 2 + 1, mask=unit < N, other=0.0)
+    drive = tl.load(at, mask=kept, other=0.0).to(tl.float32)
+    drive += dx[:, None] * by_x[None, :] + dy[:, None] * by_y[None, :]
+    tl.store(at, tl.where(drive < 0, 0.0, drive).to(state.dtype.element_ty), mask=kept)
+
+
+@_jit
+@no_type_check
+def _rectified_step_backward_kernel(
+    gradient,
+    state,
+    displacement_m,
+    by_input,
+    gradient_stride,
+    state_stride,
+    S,
+    B,
+    N,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """One program a tile, which also sums its part of the gradient by W_in."""
+    i = tl.program_id(0)
+    row = i * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.program_id(2).to(tl.int64)
+    kept = (row < B)[:, None] & (unit < N)[None, :]
+    tile = row[:, None] * N + unit[None, :]
+    rate = tl.load(state + s * state_stride + tile, mask=kept, other=0.0)
+    at = gradient + s * gradient_stride + tile
+    by_drive = tl.where(rate <= 0, 0.0, tl.load(at, mask=kept, other=0.0).to(tl.float32))
+    tl.store(at, by_drive.to(gradient.dtype.element_ty), mask=kept)
+    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)
+    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)
+    out = by_input + ((i * S + s) * N + unit) * 2
+    tl.store(out, tl.sum(by_drive * dx[:, None], 0), mask=unit < N)
+    tl.store(out + 1, tl.sum(by_drive * dy[:, None], 0), mask=unit < N)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All of it: the gradients of a population
+
+
+def rectified_population_gradients(
+    params: dict[str, Tensor],
+    buffers: dict[str, Tensor],
+    batch: dict[str, Tensor],
+    *,
+    surround: bool,
+    precision: Precision = "float32",
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients of the total loss of S networks of `supervised/sorscher`, and its terms (Sorscher et al. 2019).
+
+    params: ``start`` W_0 ``(S, N, P)``, ``input`` W_in ``(S, N, 2)``, ``recurrent`` W ``(S, N, N)``, ``readout`` W_out
+        ``(S, P, N)``.
+    buffers: ``centre_m (P, 2)``; ``place_width_m, surround_variance_ratio, weight_decay``, ``(S,)`` each.
+    batch: ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
+    surround: place cells have one (`difference_of_softmaxes_place_cells`) or are Gaussian (`softmax_place_cells`).
+    precision: of products on a GPU. "bf16" keeps states, gradients by them and copies of the weights in bfloat16; sums,
+        logits, the softmax, the loss and the gradients by weights are float32. Products of float32 are rounded to tf32
+        as `torch.set_float32_matmul_precision` says. On a CPU only the tensors' dtype counts.
+
+    Returns the gradients by the names of `params`, and ``total, cross_entropy, weight_penalty``, ``(S,)`` each.
+    """
+    recurrent = params["recurrent"]
+    networks, units, _ = recurrent.shape
+    trajectories, steps, _ = batch["displacement_m"].shape
+    displacement_m = batch["displacement_m"].transpose(0, 1).contiguous()  # (T, B, 2)
+    position_m = batch["position_m"].transpose(0, 1).flatten(0, 1)  # (T·B, 2)
+    cells = buffers["centre_m"], buffers["place_width_m"], buffers["surround_variance_ratio"] if surround else None
+    dtype = torch.bfloat16 if precision == "bf16" and recurrent.is_cuda else recurrent.dtype
+    w_start, w, w_out = (params[name].to(dtype) for name in ("start", "recurrent", "readout"))
+    w_in = params["input"].contiguous()
+
+    start_code = place_code(batch["start_m"], *cells, dtype=dtype)
+    states = w.new_empty(networks, steps + 1, trajectories, units)
+    torch.bmm(start_code, w_start.mT, out=states[:, 0])
+    for t in range(steps):
+        torch.bmm(states[:, t], w.mT, out=states[:, t + 1])
+        rectified_step_(states[:, t + 1], displacement_m[t], w_in)
+    rates = states[:, 1:].flatten(1, 2)  # (S, T·B, N)
+    logits = _wide(torch.bmm, rates, w_out.mT)
+    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m, *cells, dtype=dtype)
+
+    by_states = torch.bmm(by_logits, w_out).view(networks, steps, trajectories, units)
+    by_input = []
+    for t in reversed(range(steps)):
+        by_input.append(rectified_step_backward_(by_states[:, t], states[:, t + 1], displacement_m[t]))
+        if t:
+            by_states[:, t - 1].baddbmm_(by_states[:, t], w)
+    by_start = torch.bmm(by_states[:, 0], w)  # h_0 is not rectified
+
+    grads = {name: torch.empty_like(value) for name, value in params.items()}
+    torch.sum(torch.cat(by_input), 0, out=grads["input"])
+    for s in range(networks):  # long sums of few outputs: only a product alone is split along them
+        _wide(torch.mm, by_start[s].T, start_code[s], out=grads["start"][s])
+        _wide(torch.mm, by_states[s].flatten(0, 1).T, states[s, :-1].flatten(0, 1), out=grads["recurrent"][s])
+        _wide(torch.mm, by_logits[s].T, rates[s], out=grads["readout"][s])
+    decay = buffers["weight_decay"]
+    grads["recurrent"].addcmul_(recurrent, decay[:, None, None], value=2)
+    weight_penalty = decay * torch.linalg.vector_norm(recurrent, dim=(1, 2)).square()
+    terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
+    return grads, {"total": cross_entropy + weight_penalty, **terms}
+
+
+def _wide(product: Any, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """`torch.mm` or `torch.bmm`, in float32 also where the factors have 16 bits."""
+    given = {} if out is None else {"out": out}
+    return product(a, b, out_dtype=torch.float32, **given) if a.dtype == torch.bfloat16 else product(a, b, **given)
