@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -386,14 +387,14 @@ class _Run:
             )
             replay: Callable[[Sequence[Batch]], None] = self.step
         else:
-
-            def replay(new: Sequence[Batch]) -> None:
-                torch._foreach_copy_(inputs, tree_flatten(list(new))[0])
-                graph.replay()
-
+            replay = partial(self._replay, graph, inputs)  # holds this run, whose tensors the graph writes to
         for name, tensor in self.tensors().items():
             tensor.copy_(kept[name])
         return replay
+
+    def _replay(self, graph: torch.cuda.CUDAGraph, inputs: list[Tensor], batches: Sequence[Batch]) -> None:
+        torch._foreach_copy_(inputs, tree_flatten(list(batches))[0])
+        graph.replay()
 
     def go(self, every_seconds: float, every_steps: int | None, progress: TrainingProgress) -> None:
         """From the last state to the end of the recipe."""
