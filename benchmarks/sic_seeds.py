@@ -7,7 +7,8 @@ training. `modules-v1` and `capacity-v1` judge as they do for any model. Besides
 
 - maps in walled boxes of 2 and 3 m, as `modules-v1` makes them in 4 m: the median score of the units that are in
   modules, and how far their spacing is from that in 4 m;
-- `controls/ideal_grid` with the network's spacings, orientations and numbers of units, judged by `capacity-v1`;
+- code separation, as in `capacity-v1`, of `controls/ideal_grid` with its spacings, orientations and numbers of
+  units;
 - the four losses of `ssl/sic` on 8 batches of 16 walks, as the paper's walks are and with drift, of the network and of
   that ideal code beside a constant unit, whose share is the one of 16 with the lowest total.
 
@@ -33,11 +34,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from entorhinal.analysis import scores_and_lattices
+from entorhinal.analysis import code_distances, code_separation, scores_and_lattices
 from entorhinal.benchmarks.evaluation import choose_device
+from entorhinal.benchmarks.places import lattice_m
 from entorhinal.benchmarks.records import hardware, provenance
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.capacity import PITCH_M, Capacity
+from entorhinal.benchmarks.tasks.capacity import HALF, ORIGIN_HALF, ORIGINS, PITCH_M, Capacity
 from entorhinal.benchmarks.tasks.map_run import run_maps
 from entorhinal.benchmarks.tasks.modules import BINS, SMOOTHING_M, STEPS, TRIALS, UNITS, ModulesTask
 from entorhinal.benchmarks.tasks.task import Recording, Result
@@ -52,7 +54,7 @@ from entorhinal.ssl.losses import sic
 from entorhinal.ssl.sic import SIC
 from entorhinal.ssl.sic_modular import SICModular
 
-__all__ = ["SEEDS", "ideal_of", "judge", "losses"]
+__all__ = ["SEEDS", "ideal_of", "ideal_separation", "judge", "losses"]
 
 SEEDS = Path(__file__).parent / "sic_seeds"
 """What was found in the networks of the project."""
@@ -91,10 +93,7 @@ def judge(path: Path, condition: str, *, trained: bool = True, device: str = "au
             row |= _box(model, found, side_m, where)
         row |= _metrics(code, _CODE)
         ideal = ideal_of(units)
-        row["ideal_separation"] = math.nan
-        if ideal is not None:
-            of_ideal = _metrics(_task(Capacity(), ideal.to(where), where), ("min_over_median",))
-            row["ideal_separation"] = of_ideal["min_over_median"]
+        row["ideal_separation"] = math.nan if ideal is None else ideal_separation(ideal.to(where))
         for name, drift_m in (("", 0.0), ("_drift", DRIFT_M)):
             row |= {f"{term}{name}": value for term, value in losses(model, None, drift_m).items()}
             if ideal is not None:
@@ -174,6 +173,22 @@ def _mean_orientation(angle_rad: "pd.Series[float]") -> float:
     """Of lattices, which are the same after a sixth of a turn."""
     sixfold = torch.polar(torch.ones(len(angle_rad)), 6 * torch.tensor(angle_rad.to_numpy()).float())
     return float(sixfold.sum().angle()) / 6
+
+
+def ideal_separation(ideal: IdealGrid) -> float:
+    """Smallest over median code distance 0.3 to 4 m from 20 origins near the middle; no walks, as it errs on none."""
+    lattice = lattice_m(HALF, PITCH_M, ideal.wave_rad_m.device).float()
+    middle = slice(HALF - ORIGIN_HALF, HALF + ORIGIN_HALF + 1)
+    origins_m = lattice[middle, middle].flatten(0, 1)
+    generator = torch.Generator().manual_seed(derive(0, "sic_seeds", "origins"))
+    origins_m = origins_m[torch.randperm(len(origins_m), generator=generator)[:ORIGINS].to(origins_m.device)]
+    place_m = lattice.flatten(0, 1)
+    codes, reach_m = ideal.rates_at(place_m), PITCH_M * (HALF - ORIGIN_HALF) + 1e-6
+    found = [
+        code_separation(code_distances(ideal.rates_at(origin_m)[None], codes), place_m - origin_m, most_m=reach_m).ratio
+        for origin_m in origins_m
+    ]
+    return float(torch.cat(found).mean())
 
 
 def losses(model: SIC, ideal: IdealGrid | None, drift_m: float) -> dict[str, float]:
