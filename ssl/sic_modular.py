@@ -27,9 +27,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from entorhinal.families.world import World
-from entorhinal.ssl.losses import hard_separation
 from entorhinal.ssl.modular_start import modular_start_
-from entorhinal.ssl.sic import BLOCK, SIC, SICConfig
+from entorhinal.ssl.sic import SIC, SICConfig
+from entorhinal.ssl.sic_losses import hard_separation
+from entorhinal.ssl.velocity_network import BLOCK
 
 __all__ = ["SICModular", "SICModularConfig"]
 
