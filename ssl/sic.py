@@ -109,13 +109,13 @@ class SIC(VelocityNetwork):
         """The four terms and their weighted ``total``, each 0-d."""
         return self.terms(*self.unrolled(batch), batch)
 
-    def terms(self, states: Tensor, position_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`loss` of states ``(B, T, units)`` at position_m ``(B, T, 2)``."""
+    def terms(self, states: Tensor, step_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`loss` of states ``(B, T, units)`` after each of step_m ``(B, T, 2)``."""
         return sic(
             states,
             rectified_unit(self.initial),
-            position_m,
-            batch["velocity_m"][batch["order"]],
+            step_m.cumsum(1),
+            step_m,
             near_m=self.near_m,
             separation_width=self.separation_width,
             weights={

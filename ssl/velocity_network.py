@@ -104,10 +104,10 @@ class VelocityNetwork(Model):
             block, first = block + 1, 0
 
     def unrolled(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """States ``(B, T, units)`` along a batch's trajectories, and where they are, ``(B, T, 2)`` in metres."""
+        """States ``(B, T, units)`` along a batch's trajectories, and their steps ``(B, T, 2)`` in metres."""
         velocity_m, order = batch["velocity_m"], batch["order"]
         matrices = self.matrix(velocity_m).unflatten(-1, (self.config.units,) * 2)
-        return unroll(matrices, order, rectified_unit(self.initial)), permuted_positions(velocity_m, order)
+        return unroll(matrices, order, rectified_unit(self.initial)), velocity_m[order]
 
     def initial_state(self, start_m: Tensor) -> Tensor:
         """g_0 is the code of the origin; other places are reached straight from there, in steps of 0.1 m at most."""
