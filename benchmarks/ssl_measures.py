@@ -22,7 +22,7 @@ separation                                smallest over median code distance, 0.
                                           velocity networks, which walk in strides of 0.1 m
 loss_*                                    the last of the training history
 
-``--maps`` keeps, of the networks with seed 0, the maps of six units from best to worst score.
+``--maps`` keeps, of the networks whose seed is a multiple of ten, the maps of six units from best to worst score.
 """
 
 import argparse
@@ -64,7 +64,7 @@ from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, Trajectories, World
 from entorhinal.ssl.velocity_network import VelocityNetwork
 
-__all__ = ["MEASURES", "SHIPPED", "kept_maps", "measure", "measured", "walks_of"]
+__all__ = ["MEASURES", "SHIPPED", "chosen", "kept_maps", "measure", "measured", "walks_of"]
 
 SHIPPED = Path(__file__).parent / "sweeps"
 """Sweeps of the project, as TOML, with the measures of their networks as CSV and maps beside them."""
@@ -89,7 +89,7 @@ WALKS, IID_STEPS, STEPS = 2048, 300, 64
 SIDE_M, SCALE, BINS, FIELD_BINS, SMOOTHING_M, ACTIVE = 4.0, 2, 64, 80, 0.03, 0.02
 BAND, REPEAT = 0.6, 0.3
 PITCH_M, STRIDE_M, HALF, ORIGIN_HALF, ORIGINS, NEAREST_M, FARTHEST_M = 0.02, 0.1, 160, 10, 20, 0.3, 3.0
-KEPT_MAPS = 6
+KEPT_MAPS, LEAST_ACTIVE = 6, 64
 
 
 def walks_of(model: Model, *, walks: int = WALKS) -> tuple[Trajectories, float, float]:
@@ -179,9 +179,20 @@ def measured(name: str, folder: Path = SHIPPED) -> pd.DataFrame:
 
 
 def kept_maps(name: str, folder: Path = SHIPPED) -> dict[str, Tensor]:
-    """Maps ``(6, 64, 64)`` by network, of those with seed 0; none where the sweep was not run."""
+    """Maps ``(6, 64, 64)`` by network, of one seed in ten; none where the sweep was not run."""
     path = folder / f"{name}.maps.safetensors"
     return load_file(path) if path.is_file() else {}
+
+
+def chosen(table: pd.DataFrame) -> dict[str, Any]:
+    """The setting, from a scan's CSV, of the highest median score of networks with 64 active units or more.
+
+    Of all, if none has so many.
+    """
+    many = table[table["active_units"] >= LEAST_ACTIVE]
+    rows = table if many.empty else many
+    setting: dict[str, Any] = json.loads(rows.loc[rows["score_median"].fillna(-math.inf).idxmax(), "setting"])
+    return setting
 
 
 def _networks(sources: Sequence[str]) -> list[str]:
@@ -196,7 +207,7 @@ def _networks(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def _row(source: str, device: torch.device) -> tuple[dict[str, Any], Tensor]:
+def _row(source: str, device: torch.device, walks: int, null_maps: int) -> tuple[dict[str, Any], Tensor]:
     """What a network is, and what it learned."""
     model = prepare(source, device=device)
     config = model.config.model_dump(mode="json")
@@ -207,7 +218,7 @@ def _row(source: str, device: torch.device) -> tuple[dict[str, Any], Tensor]:
     losses: dict[str, float] = {}
     if Path(source).is_file():
         losses = json.loads(Path(source).with_suffix(".json").read_text())["provenance"]["training"]["losses"]
-    values, maps = measure(model, device=device)
+    values, maps = measure(model, device=device, walks=walks, null_maps=null_maps)
     return row | values | {f"loss_{name}": value for name, value in losses.items()}, maps
 
 
@@ -217,14 +228,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--maps", type=Path)
     parser.add_argument("--part", default="0/1", help="k/n: every n-th network from the k-th on")
+    parser.add_argument("--walks", type=int, default=WALKS)
+    parser.add_argument("--null-maps", type=int, default=NULL_MAPS)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     device, (part, parts) = choose_device(asked.device), map(int, asked.part.split("/"))
     rows, kept = [], {}
     for source in itertools.islice(_networks(asked.sources), part, None, parts):
-        row, maps = _row(source, device)
+        row, maps = _row(source, device, asked.walks, asked.null_maps)
         rows.append({name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()})
-        if row["seed"] == 0:
+        if row["seed"] % 10 == 0:
             kept[row["network"]] = maps.half().cpu().contiguous()
         write_atomically(asked.out, pd.DataFrame(rows).to_csv(index=False).encode())
         print(source, *(f"{name}={rows[-1][name]}" for name in MEASURES), flush=True)

@@ -32,6 +32,7 @@ __all__ = ["DistancePreservingRecurrent", "DistancePreservingRecurrentConfig"]
 
 
 class DistancePreservingRecurrentConfig(DistancePreservingConfig):
+    steps: int = Field(50_000, ge=1)
     steps_per_trajectory: int = Field(9, ge=1, description="after the start, so that a walk has one state more")
     step_scale: float = Field(0.15, gt=0, description="scale of the Rayleigh-distributed steps; the box is 4π")
     turning_rad: float = Field(0.28, ge=0, description="standard deviation of a step's turn")
@@ -55,6 +56,7 @@ class DistancePreservingRecurrent(DistancePreserving):
         ),
         provenance=PROVENANCE
         | {
+            "steps": "authors' program",
             "steps_per_trajectory": "authors' program: 10 places a walk",
             "step_scale": "authors' program",
             "turning_rad": "authors' program: von Mises of concentration 4π, of which it is the width",
