@@ -1,5 +1,7 @@
 """Fields: how much a unit's rate says of the place, how wide its fields are, and whether they are bands."""
 
+from math import log
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def spatial_information(maps: Array, occupancy: Array) -> Tensor:
     share = share / share.sum((1, 2), keepdim=True)
     rate = maps.where(visited, 0)
     ratio = rate / (share * rate).sum((1, 2), keepdim=True)
-    bits = (share * torch.special.xlogy(ratio, ratio)).sum((1, 2)) / torch.log(torch.tensor(2.0, dtype=maps.dtype))
+    bits = (share * torch.special.xlogy(ratio, ratio)).sum((1, 2)) / log(2)
     return bits.where((rate >= 0).all(2).all(1), torch.nan)
 
 

@@ -69,6 +69,7 @@ __all__ = ["MEASURES", "SHIPPED", "chosen", "kept_maps", "measure", "measured", 
 SHIPPED = Path(__file__).parent / "sweeps"
 """Sweeps of the project, as TOML, with the measures of their networks as CSV and maps beside them."""
 
+IDENTITY = ("model", "seed", "setting")
 MEASURES = (
     "active_units",
     "score_median",
@@ -132,7 +133,7 @@ def measure(
     linked = independence(maps, grouped, whole.bin_m, seed=drawn)
     units = len(maps)
     is_band = (band_scores(maps) > BAND) & (band_repeats(maps) > REPEAT) & ~is_grid
-    row = {
+    row: dict[str, float | Tensor] = {
         "active_units": units,
         "score_median": score.nanmedian(),
         "score_mean": score.nanmean(),
@@ -166,16 +167,9 @@ def _separation(model: Model, device: torch.device) -> float:
 
 
 def measured(name: str, folder: Path = SHIPPED) -> pd.DataFrame:
-    """The measures of a sweep's networks, a row each; its settings are columns of their own.
-
-    No rows where the sweep was not run.
-    """
+    """The measures of a sweep's networks, a row each, with its setting as JSON; no rows where it was not run."""
     path = folder / f"{name}.csv"
-    if not path.is_file():
-        return pd.DataFrame(columns=["model", "seed", *MEASURES])
-    table = pd.read_csv(path)
-    settings = pd.DataFrame([json.loads(text) for text in table["setting"]], index=table.index)
-    return pd.concat((table.drop(columns="setting"), settings), axis=1)
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["network", *IDENTITY, *MEASURES])
 
 
 def kept_maps(name: str, folder: Path = SHIPPED) -> dict[str, Tensor]:
@@ -191,7 +185,8 @@ def chosen(table: pd.DataFrame) -> dict[str, Any]:
     """
     many = table[table["active_units"] >= LEAST_ACTIVE]
     rows = table if many.empty else many
-    setting: dict[str, Any] = json.loads(rows.loc[rows["score_median"].fillna(-math.inf).idxmax(), "setting"])
+    best = rows.sort_values("score_median", ascending=False, na_position="last", kind="stable").iloc[0]
+    setting: dict[str, Any] = json.loads(best["setting"])
     return setting
 
 

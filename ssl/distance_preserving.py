@@ -104,8 +104,8 @@ class DistancePreserving(Model):
 
     def code_of(self, position_m: Tensor) -> Tensor:
         """Eq. (1): position_m ``(..., 2)`` -> ``(..., units)``."""
-        weights = self.code[0].weight
-        return rectified_unit(self.code(self.scaled(position_m).to(weights.dtype))).to(position_m.dtype)
+        own = next(self.code.parameters()).dtype
+        return rectified_unit(self.code(self.scaled(position_m).to(own))).to(position_m.dtype)
 
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None

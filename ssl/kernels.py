@@ -964,7 +964,7 @@ def population_gradients(
     Returns the gradients by the names of `params`, and the terms of `slopes`.
     """
     order, steps = batch["order"], batch["order"].shape[1]
-    velocity_m = batch["velocity_m"].view(-1, steps, 2)
+    velocity_m = batch["velocity_m"].reshape(-1, steps, 2)
     initial, last = params["initial"], params["matrix.4.weight"]
     (networks, units), sequences = initial.shape, len(velocity_m)
     trajectories = sequences * len(order)
