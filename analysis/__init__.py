@@ -23,6 +23,7 @@ from entorhinal.analysis.capacity import (
     resolution_m,
 )
 from entorhinal.analysis.diffusion import diffusion_coefficient
+from entorhinal.analysis.fields import band_repeats, band_scores, field_widths, spatial_information
 from entorhinal.analysis.independence import Independence, independence
 from entorhinal.analysis.integration import fold_maps, follow_phase, integration_error
 from entorhinal.analysis.isometry import Isometry, isometry, metric_tensor, metric_tensor_of_maps
@@ -67,6 +68,8 @@ __all__ = [
     "Topology",
     "above_null",
     "autocorrelograms",
+    "band_repeats",
+    "band_scores",
     "best_rings",
     "capacity_bits",
     "circular_coordinates",
@@ -79,6 +82,7 @@ __all__ = [
     "discreteness",
     "estimate",
     "false_discoveries",
+    "field_widths",
     "fold_maps",
     "follow_phase",
     "fourier_lattices",
@@ -123,6 +127,7 @@ __all__ = [
     "rest_drift",
     "scores_and_lattices",
     "smooth_maps",
+    "spatial_information",
     "spectrum_noise",
     "square_scores",
     "time_shifted_maps",

@@ -29,8 +29,8 @@ from entorhinal.benchmarks.training import _Folder, _Run
 from entorhinal.families.model import Model, Recipe
 from entorhinal.families.supervised.sorscher import Sorscher
 from entorhinal.families.world import Arena, World
-from entorhinal.ssl.losses import sic as sic_loss
 from entorhinal.ssl.sic import SIC
+from entorhinal.ssl.sic_losses import sic as sic_loss
 
 SIZES = {"units": 64, "hidden": 64, "steps_per_trajectory": 24, "trajectories": 40, "steps": 1000}
 SORSCHER = {"units": 256, "place_cells": 256, "batch": 50, "steps": 1000, "weight_decay": 0.0}

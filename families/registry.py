@@ -47,6 +47,13 @@ BUILT_IN = {
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
     "ssl/sic_modular-v1": "entorhinal.ssl.sic_modular:SICModular",
+    "ssl/sic_unpermuted-v1": "entorhinal.ssl.sic_unpermuted:SICUnpermuted",
+    "ssl/vicreg-v1": "entorhinal.ssl.vicreg:VICReg",
+    "ssl/simclr-v1": "entorhinal.ssl.simclr:SimCLR",
+    "ssl/distance_preserving-v1": "entorhinal.ssl.distance_preserving:DistancePreserving",
+    "ssl/distance_preserving_recurrent-v1": (
+        "entorhinal.ssl.distance_preserving_recurrent:DistancePreservingRecurrent"
+    ),
     "controls/ideal_grid-v1": "entorhinal.families.controls.ideal_grid:IdealGrid",
     "controls/lowpass_noise-v1": "entorhinal.families.controls.lowpass_noise:LowpassNoise",
     "controls/place_cells-v1": "entorhinal.families.controls.place_cells:PlaceCells",

@@ -1,4 +1,4 @@
-"""Fast training of many networks of `ssl/sic` side by side: gradients and optimiser step for S networks at once.
+"""Fast training of many velocity networks side by side: gradients and optimiser step for S networks at once.
 
 Source of the model: Schaeffer, Khona, Ma, Eyzaguirre, Koyejo & Fiete 2023, NeurIPS. Every trajectory of a batch uses
 the same T velocities in its own order, so the multilayer perceptron runs on T inputs, and the gradient of all its
@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,12 +31,15 @@ __all__ = [
     "HardPairs",
     "Precision",
     "Rollout",
+    "Slopes",
+    "Unrolled",
     "adam_step_",
     "adam_step_reference_",
     "count_pairs",
     "count_pairs_reference",
     "pair_losses",
     "pair_losses_reference",
+    "population_gradients",
     "rollout",
     "rollout_backward",
     "rollout_backward_reference",
@@ -910,6 +913,117 @@ def _adam_kernel(
 # All of it: the gradients of a population
 
 
+@dataclass(frozen=True)
+class Unrolled:
+    """What a loss is a function of: S networks along the B trajectories of a batch.
+
+    states: g_t, ``(S, B, T, N)``; mean: of all of a network's, ``(S, N)``; distance: ‖g_t - g_{t-1}‖, ``(S, B, T)``.
+    step_m, position_m: v_t and where it leads, ``(B, T, 2)``.
+    """
+
+    states: Tensor
+    mean: Tensor
+    distance: Tensor
+    step_m: Tensor
+    position_m: Tensor
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Gradient of a loss by the states of `Unrolled`, in the parts that `rollout_backward` adds up, and its terms.
+
+    gradient ``(K, S, B, T, N)``, shared ``(S, N)`` and pull ``(S, B, T)``, the last two 0 if None; terms ``(S,)`` each.
+    """
+
+    gradient: Tensor
+    terms: dict[str, Tensor]
+    shared: Tensor | None = None
+    pull: Tensor | None = None
+
+
+def population_gradients(
+    params: dict[str, Tensor],
+    batch: dict[str, Tensor],
+    slopes: Callable[[Unrolled], Slopes],
+    *,
+    activation: Activation = "relu",
+    precision: Precision = "float32",
+    out: dict[str, Tensor] | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients by the parameters of S networks of a loss of their states, of which `slopes` knows the gradient.
+
+    params: ``matrix.0.weight (S, H, 2)``, ``matrix.0.bias (S, H)``, ``matrix.2.weight (S, H, H)``, ``matrix.2.bias``,
+        ``matrix.4.weight (S, N·N, H)``, ``matrix.4.bias (S, N·N)``, ``initial (S, N)``.
+    batch: ``velocity_m (T, 2)``, metres a step, and ``order (B, T)``, each row a permutation of 0..T-1. Of several
+        sequences, ``velocity_m (G, T, 2)``, each is used in all of the orders: there are G·B trajectories then.
+    precision: of products on a GPU. "bf16" is 16 bits wide: in the perceptron it means tf32; for matrices of the
+        recurrence, numbers of order one, the kernels use float16, which has three bits more there. Sums are float32.
+        The twins know only their tensors' dtype.
+    out: where to put the gradients, tensors by the same names and shapes (such as views of one buffer).
+
+    Returns the gradients by the names of `params`, and the terms of `slopes`.
+    """
+    order, steps = batch["order"], batch["order"].shape[1]
+    velocity_m = batch["velocity_m"].reshape(-1, steps, 2)
+    initial, last = params["initial"], params["matrix.4.weight"]
+    (networks, units), sequences = initial.shape, len(velocity_m)
+    trajectories = sequences * len(order)
+    grads = {name: torch.empty_like(value) for name, value in params.items()} if out is None else out
+
+    with _products(initial, precision):
+        velocities = velocity_m.flatten(0, 1).expand(networks, -1, -1)
+        hidden1 = torch.baddbmm(params["matrix.0.bias"][:, None], velocities, params["matrix.0.weight"].mT)
+        active1 = _activate(hidden1, activation)
+        hidden2 = torch.baddbmm(params["matrix.2.bias"][:, None], active1, params["matrix.2.weight"].mT)
+        active2 = _activate(hidden2, activation)
+        flat = torch.baddbmm(params["matrix.4.bias"][:, None], active2, last.mT)
+        matrices = flat.view(networks * sequences, steps, units, units)
+        if precision == "bf16" and _fused(initial):
+            matrices = matrices.half()
+
+        positive = torch.relu(initial)
+        norm = torch.linalg.vector_norm(positive, dim=-1, keepdim=True)
+        start = positive / norm.clamp_min(SMALLEST_NORM)
+        made = rollout(matrices, order, start.repeat_interleave(sequences, 0))
+
+        step_m = velocity_m[:, order].flatten(0, 1)
+        shape = networks, trajectories, steps
+        found = slopes(
+            Unrolled(
+                made.states.view(*shape, units),
+                made.total.view(networks, trajectories, units).sum(1) / (trajectories * steps),
+                made.distance.view(shape),
+                step_m,
+                step_m.cumsum(1),
+            )
+        )
+        shared = torch.zeros_like(start) if found.shared is None else found.shared
+        pull = torch.zeros_like(made.norm) if found.pull is None else found.pull.view_as(made.norm)
+        deltas, by_start = rollout_backward(
+            matrices,
+            order,
+            made,
+            found.gradient.view(-1, *made.states.shape),
+            shared.repeat_interleave(sequences, 0),
+            pull,
+        )
+        by_start = by_start.view(networks, trajectories, units).sum(1)
+        along = torch.where(norm >= SMALLEST_NORM, (by_start * start).sum(-1, keepdim=True), 0)
+        by_positive = (by_start - along * start) / norm.clamp_min(SMALLEST_NORM)
+        grads["initial"].copy_(torch.where(initial > 0, by_positive, 0))
+
+        by_matrices = torch.bmm(deltas.flatten(0, 1).mT, made.previous.flatten(0, 1)).view_as(flat)
+        torch.bmm(by_matrices.mT, active2, out=grads["matrix.4.weight"])
+        torch.sum(by_matrices, 1, out=grads["matrix.4.bias"])
+        by_hidden2 = _deactivate(_by_hidden(by_matrices, last, units), hidden2, active2, activation)
+        torch.bmm(by_hidden2.mT, active1, out=grads["matrix.2.weight"])
+        torch.sum(by_hidden2, 1, out=grads["matrix.2.bias"])
+        by_hidden1 = _deactivate(torch.bmm(by_hidden2, params["matrix.2.weight"]), hidden1, active1, activation)
+        torch.bmm(by_hidden1.mT, velocities, out=grads["matrix.0.weight"])
+        torch.sum(by_hidden1, 1, out=grads["matrix.0.bias"])
+    return grads, found.terms
+
+
 def sic_population_gradients(
     params: dict[str, Tensor],
     buffers: dict[str, Tensor],
@@ -923,52 +1037,27 @@ def sic_population_gradients(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Gradients of the total loss of S networks, and its terms (Schaeffer et al. 2023, NeurIPS).
 
-    params: ``matrix.0.weight (S, H, 2)``, ``matrix.0.bias (S, H)``, ``matrix.2.weight (S, H, H)``, ``matrix.2.bias``,
-        ``matrix.4.weight (S, N·N, H)``, ``matrix.4.bias (S, N·N)``, ``initial (S, N)``.
+    params, activation, out: as in `population_gradients`; precision, too, and of products of centred states.
     buffers: ``near_m, separation_width, separation_weight, invariance_weight, capacity_weight, conformal_weight``,
         ``(S,)`` each; with ``hard_weight, hard_width, hard_from_m``, `HardPairs` are counted, too.
-    batch: ``velocity_m (T, 2)``, metres a step, and ``order (B, T)``, each row a permutation of 0..T-1; for hard pairs
-        ``hard_ramp``, 0-d, which multiplies their weight.
+    batch: as there; for hard pairs also ``hard_ramp``, 0-d, which multiplies their weight.
     conformal_min_step_m, conformal_max_step_m: only steps with a length between these count for conformal isometry.
-    precision: of products on a GPU. "bf16" is 16 bits wide: in the perceptron it means tf32; for matrices of the
-        recurrence and centred states, numbers of order one, the kernels use float16, which has three bits more there.
-        Sums are float32. The twins know only their tensors' dtype.
-    out: where to put the gradients, tensors by the same names and shapes (such as views of one buffer).
 
     Returns the gradients by the names of `params`, and ``total, separation, invariance, capacity, conformal`` (and
     ``hard``), ``(S,)`` each, only the total weighted.
     """
-    velocity_m, order = batch["velocity_m"], batch["order"]
-    initial, last = params["initial"], params["matrix.4.weight"]
-    (networks, units), (trajectories, steps) = initial.shape, order.shape
-    grads = {name: torch.empty_like(value) for name, value in params.items()} if out is None else out
 
-    with _products(initial, precision):
-        velocities = velocity_m.expand(networks, -1, -1)
-        hidden1 = torch.baddbmm(params["matrix.0.bias"][:, None], velocities, params["matrix.0.weight"].mT)
-        active1 = _activate(hidden1, activation)
-        hidden2 = torch.baddbmm(params["matrix.2.bias"][:, None], active1, params["matrix.2.weight"].mT)
-        active2 = _activate(hidden2, activation)
-        flat = torch.baddbmm(params["matrix.4.bias"][:, None], active2, last.mT)
-        matrices = flat.view(networks, steps, units, units)
-        if precision == "bf16" and _fused(initial):
-            matrices = matrices.half()
-
-        positive = torch.relu(initial)
-        norm = torch.linalg.vector_norm(positive, dim=-1, keepdim=True)
-        start = positive / norm.clamp_min(SMALLEST_NORM)
-        made = rollout(matrices, order, start)
-
-        position_m = velocity_m[order].cumsum(1).flatten(0, 1)
+    def slopes(found: Unrolled) -> Slopes:
+        _, trajectories, steps, _ = found.states.shape
+        position_m = found.position_m.flatten(0, 1)
         near, far = count_pairs(position_m, buffers["near_m"])
-        mean = made.total.sum(1) / (trajectories * steps)
         hard = None
         if "hard_weight" in buffers:
             weight = buffers["hard_weight"] * batch["hard_ramp"]
             hard = HardPairs(buffers["hard_from_m"], buffers["hard_width"], weight)
         gradient, separation, invariance, hard_separation = pair_losses(
-            made.states.flatten(1, 2),
-            mean,
+            found.states.flatten(1, 2),
+            found.mean,
             position_m,
             buffers["near_m"],
             buffers["separation_width"],
@@ -979,8 +1068,8 @@ def sic_population_gradients(
             hard=hard,
             precision=precision,
         )
-        capacity = -mean.square().sum(-1)
-        conformal, pull = _conformal(made.distance, velocity_m, order, conformal_min_step_m, conformal_max_step_m)
+        capacity = -found.mean.square().sum(-1)
+        conformal, pull = _conformal(found.distance, found.step_m, conformal_min_step_m, conformal_max_step_m)
         terms = {
             "separation": separation,
             "invariance": invariance,
@@ -991,31 +1080,14 @@ def sic_population_gradients(
         if hard is not None:
             terms["hard"], weights["hard"] = hard_separation, hard.weight
         total = sum((weights[name] * term for name, term in terms.items()), 0.0 * capacity)
-        terms = {"total": total, **terms}
-
-        deltas, by_start = rollout_backward(
-            matrices,
-            order,
-            made,
-            gradient.view(-1, *made.states.shape),
-            mean * (-2 / (trajectories * steps) * buffers["capacity_weight"])[:, None],
-            pull * buffers["conformal_weight"][:, None, None],
+        return Slopes(
+            gradient.view(-1, *found.states.shape),
+            {"total": total, **terms},
+            shared=found.mean * (-2 / (trajectories * steps) * buffers["capacity_weight"])[:, None],
+            pull=pull * buffers["conformal_weight"][:, None, None],
         )
-        by_start = by_start.sum(1)
-        along = torch.where(norm >= SMALLEST_NORM, (by_start * start).sum(-1, keepdim=True), 0)
-        by_positive = (by_start - along * start) / norm.clamp_min(SMALLEST_NORM)
-        grads["initial"].copy_(torch.where(initial > 0, by_positive, 0))
 
-        by_matrices = torch.bmm(deltas.flatten(0, 1).mT, made.previous.flatten(0, 1)).view(networks, steps, -1)
-        torch.bmm(by_matrices.mT, active2, out=grads["matrix.4.weight"])
-        torch.sum(by_matrices, 1, out=grads["matrix.4.bias"])
-        by_hidden2 = _deactivate(_by_hidden(by_matrices, last, units), hidden2, active2, activation)
-        torch.bmm(by_hidden2.mT, active1, out=grads["matrix.2.weight"])
-        torch.sum(by_hidden2, 1, out=grads["matrix.2.bias"])
-        by_hidden1 = _deactivate(torch.bmm(by_hidden2, params["matrix.2.weight"]), hidden1, active1, activation)
-        torch.bmm(by_hidden1.mT, velocities, out=grads["matrix.0.weight"])
-        torch.sum(by_hidden1, 1, out=grads["matrix.0.bias"])
-    return grads, terms
+    return population_gradients(params, batch, slopes, activation=activation, precision=precision, out=out)
 
 
 @contextmanager
@@ -1054,16 +1126,14 @@ def _by_hidden(by_matrices: Tensor, weight: Tensor, pieces: int) -> Tensor:
     return torch.stack([torch.bmm(s, w.unflatten(0, (pieces, -1))).sum(0) for s, w in zip(split, weight, strict=True)])
 
 
-def _conformal(
-    distance: Tensor, velocity_m: Tensor, order: Tensor, min_step_m: float, max_step_m: float
-) -> tuple[Tensor, Tensor]:
+def _conformal(distance: Tensor, step_m: Tensor, min_step_m: float, max_step_m: float) -> tuple[Tensor, Tensor]:
     """Variance of ‖g_t - g_{t-1}‖ / ‖v_t‖, ``(S,)``, and what times g_t - g_{t-1} is its gradient, ``(S, B, T)``."""
-    speed_m = torch.linalg.vector_norm(velocity_m, dim=-1)
+    speed_m = torch.linalg.vector_norm(step_m, dim=-1)
     counted = (speed_m > min_step_m) & (speed_m < max_step_m)
-    inverse = torch.where(counted, 1 / speed_m, 0)[order]
-    count = (counted.sum() * len(order)).clamp_min(1)
+    inverse = torch.where(counted, 1 / speed_m, 0)
+    count = counted.sum().clamp_min(1)
     ratio = distance * inverse
-    centred = torch.where(counted[order], ratio - ratio.sum((1, 2), keepdim=True) / count, 0)
+    centred = torch.where(counted, ratio - ratio.sum((1, 2), keepdim=True) / count, 0)
     variance = centred.square().sum((1, 2)) / count
     pull = torch.where(distance > 0, 2 * centred * inverse / (count * distance), 0)
     return variance, pull

@@ -29,9 +29,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from entorhinal.families.world import World
-from entorhinal.ssl.losses import hard_separation
 from entorhinal.ssl.modular_start import modular_start_
-from entorhinal.ssl.sic import BLOCK, SIC, SICConfig
+from entorhinal.ssl.sic import SIC, SICConfig
+from entorhinal.ssl.sic_losses import hard_separation
+from entorhinal.ssl.velocity_network import BLOCK
 
 __all__ = ["SICModular", "SICModularConfig"]
 
@@ -127,10 +128,12 @@ class SICModular(SIC):
                 "held": speed.new_tensor(step < c.held_steps),
             }
 
-    def terms(self, states: Tensor, position_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def terms(self, states: Tensor, step_m: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Eq. (2): the terms of `SIC`, ``hard``, and their weighted ``total``, each 0-d."""
-        terms = super().terms(states, position_m, batch)
-        hard = hard_separation(states, position_m, near_m=self.near_m, from_m=self.hard_from_m, width=self.hard_width)
+        terms = super().terms(states, step_m, batch)
+        hard = hard_separation(
+            states, step_m.cumsum(1), near_m=self.near_m, from_m=self.hard_from_m, width=self.hard_width
+        )
         total = terms.pop("total") + self.hard_weight * batch["hard_ramp"] * hard
         return {"total": total, **terms, "hard": hard}
 

@@ -1,5 +1,6 @@
 """What the README shows is true: its examples run and its tables are those of the shipped records."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -41,6 +42,21 @@ def test_the_example_model_passes_its_checks_and_is_short(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("ENTORHINAL_MODELS", "mine/stripes=stripes:Stripes")
     check_model("mine/stripes")
+
+
+def test_the_example_of_a_loss_in_another_network_learns() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", example("loss")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    first, *_, last = (ast.literal_eval(line.partition(" ")[2]) for line in done.stdout.splitlines())
+    assert set(first) == {"total", "separation", "invariance", "capacity", "conformal"}
+    assert last["total"] < first["total"] - 0.05
+    assert last["separation"] < 0.7 * first["separation"]
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -51,9 +51,8 @@ from entorhinal.analysis import (
     scores_and_lattices,
 )
 from entorhinal.analysis.nulls import NULL_MAPS
-from entorhinal.analysis.tensors import standardized
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.map_run import MapRun, active_units, run_maps
+from entorhinal.benchmarks.tasks.map_run import MapRun, active_units, map_correlations, run_maps
 from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, in_the_plane
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, World
@@ -153,19 +152,12 @@ def _measure(run: MapRun, scale: int, seed: int, report: Callable[[float], None]
         is_grid=of_all(is_grid),
         spacing_m=of_all(found.spacing_m),
         orientation_rad=of_all(found.orientation_rad),
-        split_half=of_all(_correlation(run.even.values[active], run.odd.values[active])),
+        split_half=of_all(map_correlations(run.even.values[active], run.odd.values[active])),
         error_m=error_m,
         chance_m=chance_m,
         visited=float((run.whole.occupancy > 0).double().mean()),
         none=run.none,
     )
-
-
-def _correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson correlation of maps ``(N, H, W)`` with others, over the bins that both have: ``(N,)``."""
-    shared = first.isfinite() & second.isfinite()
-    (a, mask), (b, _) = (standardized(maps.where(shared, torch.nan)) for maps in (first, second))
-    return (a * b).sum((1, 2)) / mask.sum((1, 2))
 
 
 def _localise(run: MapRun, active: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from entorhinal.analysis import RateMapAccumulator, RateMaps
+from entorhinal.analysis.tensors import standardized
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.tasks.task import choose_units
 from entorhinal.families.model import Model
 from entorhinal.families.world import Trajectories
 
-__all__ = ["ACTIVE", "MISSING", "MapRun", "active_units", "run_maps"]
+__all__ = ["ACTIVE", "MISSING", "MapRun", "active_units", "map_correlations", "run_maps"]
 
 ACTIVE, MISSING = 0.01, 0.1
 
@@ -93,3 +94,10 @@ def active_units(maps: Tensor) -> Tensor:
     """Which maps (U, H, W) range over at least `ACTIVE` of the largest range: (U,) bool."""
     spread = maps.flatten(1).nan_to_num(-torch.inf).amax(1) - maps.flatten(1).nan_to_num(torch.inf).amin(1)
     return spread > ACTIVE * spread.max().clamp_min(torch.finfo(maps.dtype).tiny)
+
+
+def map_correlations(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson correlation of maps ``(N, H, W)`` with others, over the bins that both have: ``(N,)``."""
+    shared = first.isfinite() & second.isfinite()
+    (a, mask), (b, _) = (standardized(maps.where(shared, torch.nan)) for maps in (first, second))
+    return (a * b).sum((1, 2)) / mask.sum((1, 2))

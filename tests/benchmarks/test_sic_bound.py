@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from entorhinal.benchmarks.sic_bound import Displacements, lowest_loss, objective, sampled_displacements
-from entorhinal.ssl.losses import hard_separation, invariance, separation
+from entorhinal.ssl.sic_losses import hard_separation, invariance, separation
 from entorhinal.ssl.sic_modular import SICModularConfig
 
 CONFIG = SICModularConfig(steps_per_trajectory=12, hard_weight=3.0, drift_m=0.1)

@@ -12,8 +12,9 @@ from entorhinal.benchmarks import train
 from entorhinal.families import Arena, World, load
 from entorhinal.families.errors import InputError
 from entorhinal.ssl.modular_start import modular_start_
-from entorhinal.ssl.sic import BLOCK, SIC
+from entorhinal.ssl.sic import SIC
 from entorhinal.ssl.sic_modular import SICModular
+from entorhinal.ssl.velocity_network import BLOCK
 
 WORLD = World(Arena.square(2.0, walls=False), dtype=torch.float64)
 SIZES = {"units": 7, "hidden": 5, "steps_per_trajectory": 6, "trajectories": 4}

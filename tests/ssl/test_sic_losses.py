@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from entorhinal.ssl.losses import capacity, conformal_isometry, invariance, separation, sic
+from entorhinal.ssl.sic_losses import capacity, conformal_isometry, invariance, separation, sic
 
 B, T, N = 3, 4, 5
 NEAR_M, WIDTH = 0.12, 0.4
