@@ -50,8 +50,8 @@ from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, World
 from entorhinal.ssl.architecture import rectified_unit
 from entorhinal.ssl.augmentations import permuted_positions
-from entorhinal.ssl.losses import sic
 from entorhinal.ssl.sic import SIC
+from entorhinal.ssl.sic_losses import sic
 from entorhinal.ssl.sic_modular import SICModular
 
 __all__ = ["SEEDS", "ideal_of", "ideal_separation", "judge", "losses"]
@@ -134,7 +134,7 @@ def _unit_columns(result: Result) -> dict[str, Tensor]:
     kept = ("units", "labels", "score", "threshold", "spacing_m", "orientation_rad")
     columns = {{"units": "unit", "labels": "module"}.get(name, name): result.arrays[name].cpu() for name in kept}
     phase = result.arrays["phase"].cpu()
-    return columns | {"phase_1_rad": phase[:, 0], "phase_2_rad": phase[:, 1]}
+    return columns | {"phase_1": phase[:, 0], "phase_2": phase[:, 1]}
 
 
 def _box(model: Model, found: Result, side_m: float, device: torch.device) -> dict[str, float]:
