@@ -75,7 +75,7 @@ class DistancePreserving(Model):
     distance_weight: Tensor
 
     Config = DistancePreservingConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"tiny": {"units": 64, "steps": 10_000}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"tiny": {"units": 64, "lr": 3e-3, "steps": 6000}}
     card = Card(
         id="ssl/distance_preserving-v1",
         title="Distance preservation, feed-forward",

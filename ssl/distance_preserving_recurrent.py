@@ -42,7 +42,7 @@ class DistancePreservingRecurrent(DistancePreserving):
     """Rates and state g, ``(B, T, units)`` and ``(B, units)``, on the unit sphere; integrates paths."""
 
     Config = DistancePreservingRecurrentConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"tiny": {"units": 64, "batch": 32, "steps": 4000}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"tiny": {"units": 64, "batch": 16, "lr": 3e-3, "steps": 3000}}
     card = Card(
         id="ssl/distance_preserving_recurrent-v1",
         title="Distance preservation, recurrent",

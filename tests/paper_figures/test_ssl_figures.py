@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from entorhinal.benchmarks.ssl_measures import MEASURES, SHIPPED
+from entorhinal.benchmarks.ssl_measures import MEASURES, SHIPPED, measured
 from entorhinal.benchmarks.sweep import Sweep
 from entorhinal.families.registry import get_class
 from entorhinal.paper_figures import distance_preserving_sigma, ssl_ablations, ssl_models, ssl_networks
@@ -103,3 +103,11 @@ def test_every_sweep_of_the_project_can_run() -> None:
     assert len(plans) >= 8
     for path in plans:
         Sweep.read(path)
+
+
+def test_controls_are_what_they_are_called() -> None:
+    data = ssl_networks.networks(ssl_networks.CONTROLS)
+    assert ssl_networks.median_of(data, ssl_networks.THREE_MODULES, "independent_modules") == 3
+    assert ssl_networks.median_of(data, ssl_networks.ONE_TORUS, "independent_modules") == 1
+    assert ssl_networks.median_of(data, ssl_networks.NOISE, "grid_fraction") < 0.05
+    assert measured("nothing").empty

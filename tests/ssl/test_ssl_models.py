@@ -159,3 +159,37 @@ def test_steps_of_the_recurrent_walks_are_those_of_the_paper() -> None:
 def test_another_box_than_that_of_sigma_is_refused(id: str) -> None:
     with pytest.raises(InputError, match=r"side_m=2\.2, but the arena measures 2 x 2 m"):
         make(id).training_data(World(Arena.square(2.0)), 0)
+
+
+@pytest.mark.parametrize("id", DISTANCE)
+def test_distance_models_learn_to_keep_distances(id: str, tmp_path) -> None:
+    """On places of their own distances are kept better than by an untrained network, and units are more active."""
+    config = type(make(id)).preset("tiny") | {"steps": 400}
+
+    def terms(model) -> dict[str, float]:
+        batch = next(model.training_data(World(Arena.square(2.2)), 77))
+        return {name: float(value.detach()) for name, value in model.loss(batch).items()}
+
+    (path,) = train(id, config=config, out=tmp_path)
+    trained, untrained = terms(load(path)), terms(make(id, **config))
+    assert trained["mismatch"] < 0.7 * untrained["mismatch"]
+    assert trained["total"] < untrained["total"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("id", VELOCITY)
+def test_gradients_on_a_gpu_are_those_of_the_cpu(id: str) -> None:
+    sizes = {"units": 32, "hidden": 16, "steps_per_trajectory": 8, "trajectories": 5}
+    model = make(id, **sizes, **VELOCITY[id], near_m=0.1)
+    batch = next(model.training_data(World(Arena.square(2.0)), 0))
+    found = []
+    for device in ("cpu", "cuda"):
+        params = {name: p.detach()[None].to(device) for name, p in model.named_parameters()}
+        buffers = {name: b[None].to(device) for name, b in model.named_buffers()}
+        found.append(model.population_gradients(params, buffers, {k: v.to(device) for k, v in batch.items()}))
+    for name, gradient in found[0][0].items():
+        torch.testing.assert_close(
+            found[1][0][name].cpu(), gradient, rtol=1e-2, atol=1e-3 * float(gradient.abs().max()), msg=name
+        )
+    for name, term in found[0][1].items():
+        assert float(found[1][1][name]) == pytest.approx(float(term), rel=1e-3, abs=1e-6), name
