@@ -213,7 +213,7 @@ def losses(model: SIC, ideal: IdealGrid | None, drift_m: float) -> dict[str, flo
         shares = (CONSTANTS * float(rates.norm(dim=-1).mean())).tolist()
         found.append([_terms(model, _sphere(rates, level), _sphere(start, level), batch) for level in shares])
     means = [
-        {name: float(torch.stack([terms[k][name] for terms in found]).mean()) for name in found[0][0]}
+        {name: torch.stack([terms[k][name] for terms in found]).mean().item() for name in found[0][0]}
         for k in range(len(found[0]))
     ]
     return min(means, key=lambda terms: terms["total"])

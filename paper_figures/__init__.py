@@ -27,6 +27,8 @@ FIGURES = (
     "dordek_nonnegativity",
     "sorscher_maps",
     "sic_maps",
+    "sic_modular_maps",
+    "sic_modular_seeds",
     "ssl_ablations",
     "distance_preserving_sigma",
     "ssl_models",

@@ -1,0 +1,83 @@
+"""The figures of SIC networks begun as modules: claims fail on their controls and follow the data."""
+
+from dataclasses import replace
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from entorhinal.paper_figures import sic_modular_maps, sic_modular_seeds
+from entorhinal.paper_figures.figure import Claim, Data
+
+BETTER = {
+    "sic_modular_independent": {"independent_modules": 2.0, "module_fraction": 0.9},
+    "sic_modular_three": {"independent_modules": 3.0},
+    "sic_modular_loss": {"total": -0.2015},
+}
+
+
+@pytest.fixture(scope="module")
+def seeds() -> Data:
+    return sic_modular_seeds.compute(lambda done, total: None)
+
+
+@pytest.mark.parametrize("claim", sic_modular_seeds.claims, ids=lambda claim: claim.id)
+def test_claims_of_seeds_follow_the_data(claim: Claim, seeds: Data) -> None:
+    before = seeds.table.copy()
+    assert claim.judge("f", claim.control(seeds)).verdict == "fails"
+    table = seeds.table.copy()
+    chosen = (table["panel"] == "networks") & (table["condition"] == "sic_modular")
+    for column, value in BETTER.get(claim.id, {}).items():
+        table.loc[chosen, column] = value
+    assert claim.judge("f", replace(seeds, table=table)).verdict == "holds"
+    assert claim.judge("f", replace(seeds, table=before.iloc[:0])).verdict == "not run"
+    assert seeds.table.equals(before)
+
+
+def test_seeds_are_drawn(seeds: Data) -> None:
+    canvas = sic_modular_seeds.draw(seeds)
+    canvas.draw_without_rendering()
+    assert canvas.get_size_inches()[0] == pytest.approx(180 / 25.4)
+
+
+@pytest.fixture
+def maps() -> Data:
+    generator = np.random.default_rng(0)
+    row = {"panel": "module", "units": 9, "median_score": 1.2, "betti": "(1, 2, 1)", "betti_rolled": "(1, 0, 0)"}
+    rows = [row | {"module": k, "spacing_m": 0.6 + 0.3 * k, "phase_p": 0.4} for k in range(2)]
+    arrays = {}
+    for k in range(2):
+        arrays |= {
+            f"maps {k}": generator.random((sic_modular_maps.SHOWN, 64, 64)),
+            f"scores {k}": np.linspace(1.3, 0.9, sic_modular_maps.SHOWN),
+            f"power {k}": generator.random((256, 256)),
+            f"phases {k}": generator.random((9, 2)),
+            f"threshold {k}": np.full(3, 0.1),
+        } | {f"bars {d} {k}": np.array([[0.1, 0.9], [0.1, 0.3]]) for d in range(3)}
+    return Data(pd.DataFrame(rows), arrays)
+
+
+@pytest.mark.parametrize("claim", sic_modular_maps.claims, ids=lambda claim: claim.id)
+def test_claims_of_maps_follow_the_data(claim: Claim, maps: Data) -> None:
+    assert claim.judge("f", maps).verdict == "holds"
+    assert claim.judge("f", claim.control(maps)).verdict == "fails"
+    assert claim.judge("f", replace(maps, table=maps.table.iloc[:0])).verdict == "not run"
+
+
+def test_maps_are_drawn(maps: Data) -> None:
+    sic_modular_maps.draw(maps).draw_without_rendering()
+
+
+def test_power_of_a_wave_is_at_its_frequency() -> None:
+    import torch
+
+    x_m = torch.arange(64) * 4 / 64
+    wave = torch.cos(2 * torch.pi * x_m / 0.5).expand(1, 64, 64).double()
+    power = sic_modular_maps._power(wave)
+    row, column = divmod(int(power.argmax()), 256)
+    assert row == 128
+    assert abs(column - 128) == pytest.approx(256 * (4 / 64) / 0.5, abs=1)
