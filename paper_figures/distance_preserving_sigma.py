@@ -132,8 +132,9 @@ def draw(data: Data) -> Canvas:
         ax.set(xlabel="σ", ylabel=label)
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize=6)
-    grid = bottom.subplots(4, len(SIGMAS))
-    for i, kind in enumerate(KINDS):
+    shown = [kind for kind in KINDS if any(_name(kind, sigma) in data.arrays for sigma in SIGMAS)] or ["feed-forward"]
+    grid = bottom.subplots(2 * len(shown), len(SIGMAS))
+    for i, kind in enumerate(shown):
         for column, sigma in enumerate(SIGMAS):
             maps = data.arrays.get(_name(kind, sigma), np.empty((0,)))
             for j in range(2):

@@ -206,5 +206,6 @@ def draw(data: Data) -> Canvas:
     if not shown:
         for ax in grid.ravel():
             ax.set_axis_off()
+        grid[0, 0].text(0.5, 0.5, "no networks yet: benchmarks/sweeps says how they are trained", ha="center")
     bottom.suptitle("g", x=0.01, ha="left", fontweight="bold")
     return canvas

@@ -78,16 +78,18 @@ def compute(progress: Progress) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas = plt.figure(figsize=(180 / 25.4, 210 / 25.4), layout="constrained")
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.5, 1))  # type: ignore[misc]
-    for line, condition in zip(top.subplots(len(CONDITIONS), SHOWN), CONDITIONS, strict=True):
-        maps = data.arrays.get(condition.name, np.empty((0,)))
+    height_mm = 80 + 20 * max(1, sum(condition.name in data.arrays for condition in CONDITIONS))
+    canvas = plt.figure(figsize=(180 / 25.4, height_mm / 25.4), layout="constrained")
+    top, bottom = canvas.subfigures(2, 1, height_ratios=(height_mm - 80, 80))  # type: ignore[misc]
+    shown = [condition.name for condition in CONDITIONS if condition.name in data.arrays]
+    for line, name in zip(top.subplots(max(1, len(shown)), SHOWN, squeeze=False), shown or [""], strict=True):
+        maps = data.arrays.get(name, np.empty((0,)))
         for column, ax in enumerate(line):
             if column < len(maps):
                 plots.rate_map(ax, maps[column], bin_m=1 / 64, scale_bar=False)
             else:
-                ax.set(xticks=[], yticks=[])
-        line[0].set_ylabel(condition.name.replace(", ", ",\n"), fontsize=5, rotation=0, ha="right", va="center")
+                ax.set_axis_off()
+        line[0].set_ylabel(name.replace(", ", ",\n"), fontsize=5, rotation=0, ha="right", va="center")
     names = [condition.name for condition in (*CONDITIONS, *CONTROLS)]
     counts = [int((data.table["condition"] == name).sum()) for name in names]
     values = [
