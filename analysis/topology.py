@@ -1,7 +1,8 @@
 """Topology: do the states of a population lie on a torus?  (Gardner et al. 2022, Nature 602:123-128.)
 
-States are cleaned, thinned and compared as in that paper; persistent homology of what is left gives bars, and bars that
-chance also makes are told by rolling every unit in time by itself, which keeps all units and unties them.
+States are cleaned and compared as in that paper, and thinned in another way (see `covering`); persistent homology of
+what is left gives bars, and bars that chance also makes are told by rolling every unit in time by itself, which keeps
+all units and unties them.
 """
 
 from collections.abc import Callable
@@ -21,11 +22,8 @@ COEFFICIENTS = 47
 COMPONENTS = 6
 """Principal components kept."""
 
-DENSITY_PART, METRIC_PART = 1 / 15, 2 / 3
-"""Neighbours, as a part of all points, in the thinning (1,000 of 15,000) and in the metric (800 of 1,200)."""
-
-REPULSION = 1.0
-"""A chosen point lowers its neighbours' density by this much of their shared membership; less leaves holes."""
+AVERAGED_PART, METRIC_PART = 1 / 150, 2 / 3
+"""Neighbours, as a part of all points, that are averaged (100 of 15,000) and that the metric sees (800 of 1,200)."""
 
 NULL_MOMENTS, NULL_POINTS = 3000, 400
 """A roll of the null is thinned from so many moments to so many points."""
@@ -79,7 +77,7 @@ class Topology:
         threshold: (3,) 99th percentile over rolls of the longest bar (dimension 0: of the longest but the first).
         null_lengths: (rolls, 3) those bars; NaN for cavities that were not computed.
         moments: (P,) which of the B T states are the points.
-        points: (P, C) their principal components.
+        points: (P, C) their directions in principal components, `averaged`.
         distance: (P, P) between them.
         embedding: from rates to principal components.
     """
@@ -138,43 +136,40 @@ def widths(near: Tensor) -> Tensor:
     return width.clamp_min(torch.finfo(near.dtype).tiny)
 
 
-def thinned(points: Tensor, count: int, neighbours: int) -> Tensor:
-    """``count`` of the points (M, C) that cover the dense part of the cloud evenly, as indices, the densest first.
+def averaged(points: Tensor, neighbours: int) -> Tensor:
+    """Mean direction (M, C) of every point (M, C) and its nearest ``neighbours`` others in cosine distance.
 
-    Every point has the membership exp(−d / σ) of each of its nearest neighbours (cosine distance), two memberships join
-    as a + b − ab, and a point's density is the sum of its memberships. The densest point is taken, and the density
-    around it lowered, again and again (Gardner et al. 2022).
+    Directions are unit vectors, their mean is not: it is the longer the denser the cloud is around it, and of length 1
+    where all are the same. Others as far as the last neighbour, up to rounding, are averaged too.
     """
     unit = torch.nn.functional.normalize(points)
-    near, index = _neighbours(unit, neighbours)
-    width, reach = widths(near), near[:, -1]
-    mine = (-near / width[:, None]).exp_()
-    theirs = (-near / width[index]).exp_() * (near <= reach[index] + ROUNDING)
-    density = (mine - mine * theirs).sum(1).index_add_(0, index.flatten().long(), mine.flatten())
+    found = []
+    for chunk in unit.split(chunk_size(3 * len(unit) * unit.element_size(), unit.device)):
+        gap = 1 - chunk @ unit.mT
+        reach = gap.topk(neighbours + 1, largest=False).values[:, -1:]  # itself is among them
+        near = (gap <= reach + ROUNDING).to(gap)
+        found.append(near @ unit / near.sum(1, keepdim=True))
+    return torch.cat(found)
+
+
+def covering(points: Tensor, count: int) -> Tensor:
+    """``count`` of the points (M, C) that cover the whole cloud, as indices: each the farthest from those before it.
+
+    The first is the longest, which is where the cloud is densest (`averaged`); distance is that of directions, and of
+    points equally far, up to rounding, the earliest is taken. Gardner et al. (2022) take the densest point and lower
+    the density around it, again and again. That leaves out places where states are sparse, and clouds of narrow fields
+    get holes: loops that are none of the torus, and no closed surface around its cavity.
+    """
+    unit = torch.nn.functional.normalize(points)
     taken = torch.empty(count, dtype=torch.long, device=points.device)
+    far, gap = points.norm(dim=1), torch.full_like(points[:, 0], torch.inf)
     for step in range(count):
-        best = density.argmax()
+        best = (far >= far.max() - ROUNDING).byte().argmax()
         taken[step] = best
-        gap = (1 - unit @ unit[best]).clamp_min_(0)
-        mine = (-gap / width[best]).exp_() * (gap <= reach[best] + ROUNDING)
-        theirs = (-gap / width).exp_() * (gap <= reach + ROUNDING)
-        density -= REPULSION * (mine + theirs - mine * theirs)
-        density[best] = -torch.inf
+        gap = torch.minimum(gap, 1 - unit @ unit[best])
+        gap[best] = -torch.inf
+        far = gap
     return taken
-
-
-def _neighbours(unit: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cosine distances (M, count) of every point's nearest others, rising, and their indices."""
-    size = chunk_size(3 * len(unit) * unit.element_size(), unit.device)
-    near, index = [], []
-    for first in range(0, len(unit), size):
-        gap = 1 - unit[first : first + size] @ unit.mT
-        here = torch.arange(len(gap), device=unit.device)
-        gap[here, here + first] = torch.inf
-        found = gap.topk(count, largest=False)
-        near.append(found.values.clamp_min_(0))
-        index.append(found.indices.int())
-    return torch.cat(near), torch.cat(index)
 
 
 def fuzzy_distances(points: Tensor, neighbours: int) -> Tensor:
@@ -245,16 +240,17 @@ def torus(
 ) -> Topology:
     """Whether the states of a population lie on a torus (Gardner et al. 2022).
 
-    The most active moments are kept, rates become z-scores and these six principal components; `thinned` chooses the
-    points and `fuzzy_distances` measures between them; `barcodes` has their homology. The null: the same for units that
-    are rolled in time, each by itself, from 3,000 moments to 400 points (the paper thins both alike; fewer points make
-    longer chance bars). A roll in space would only change the phases and keep the torus.
+    The most active moments are kept, rates become z-scores and these six principal components; their directions are
+    `averaged`, `covering` chooses the points among them and `fuzzy_distances` measures between them; `barcodes` has
+    their homology. The null: the same for units that are rolled in time, each by itself, from 3,000 moments to 400
+    points (the paper thins both alike; fewer points make longer chance bars). A roll in space would only change the
+    phases and keep the torus.
 
-    Unlike the paper, which judges by eye and by the null, bars must also stand out by a factor of two
-    (`betti_numbers`). The cosine metric on six components bends an open sheet (place cells) until its edges nearly
-    meet: it can have a loop, a cavity or one of each, though not two loops and a cavity in the populations tried. And a
-    no is weak evidence: a torus of fields much narrower than the spacing is missed where units are few
-    (docs/validation.md).
+    Unlike the paper, which thins by density and judges by eye and by the null, points cover the whole cloud, and bars
+    must also stand out by a factor of two (`betti_numbers`). The cosine metric on six components bends an open sheet
+    (place cells) until its edges nearly meet: it can have a loop, a cavity or one of each, though not two loops and a
+    cavity in the populations tried. And a no is weak evidence: a torus of fields much narrower than the spacing is
+    missed where units are few or noisy (docs/validation.md).
 
     Args:
         states: (T, N) or (B, T, N) rates in order of time, B trials end to end; moments with a NaN are left out.
@@ -308,13 +304,14 @@ def torus(
 
 
 def point_cloud(states: Tensor, points: int) -> tuple[Embedding, Tensor, Tensor, Tensor]:
-    """Embedding of states (M, N), which of them are the points, where these are (P, C) and their distances (P, P)."""
+    """Embedding of states (M, N), which of them are points, their `averaged` directions (P, C), distances (P, P)."""
     embedding = embed(states)
     scores = embedding(states)
     if not scores.abs().amax() > 0:
         raise ValueError("states do not vary; give rates that follow the path")
-    taken = thinned(scores, points, max(LANDMARKS, round(DENSITY_PART * len(scores))))
-    return embedding, taken, scores[taken], fuzzy_distances(scores[taken], round(METRIC_PART * points))
+    directions = averaged(scores, round(AVERAGED_PART * len(scores)))
+    taken = covering(directions, points)
+    return embedding, taken, directions[taken], fuzzy_distances(directions[taken], round(METRIC_PART * points))
 
 
 def circular_coordinates(distance: Tensor, loops: int = 2) -> Tensor:

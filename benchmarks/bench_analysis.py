@@ -79,7 +79,6 @@ def topology_rows() -> list[AnalysisRow]:
     model = make("controls/ideal_grid", spacing_m=(0.4,), orientation_rad=(0.2,))
     walk = World(Arena.square(1.4)).walk(15, 1000, seed=0, start_m=torch.zeros(15, 2))
     states = model.represent(walk).rates.flatten(0, 1).double()
-    scores = topology.embed(states)(states)
     found: list[torch.Tensor] = []
     generator = torch.Generator().manual_seed(0)
 
@@ -89,12 +88,8 @@ def topology_rows() -> list[AnalysisRow]:
             topology.barcodes(topology.point_cloud(rolled, topology.NULL_POINTS)[3], 1)
 
     return [
-        AnalysisRow("thinning, 15,000 to 600", seconds(lambda: found.append(topology.thinned(scores, 600, 1000))), 30),
-        AnalysisRow(
-            "homology to cavities, 600 points",
-            seconds(lambda: topology.barcodes(topology.fuzzy_distances(scores[found[0]], 400))),
-            30,
-        ),
+        AnalysisRow("thinning, 15,000 to 600", seconds(lambda: found.append(topology.point_cloud(states, 600)[3])), 30),
+        AnalysisRow("homology to cavities, 600 points", seconds(lambda: topology.barcodes(found[0])), 30),
         AnalysisRow("null of 100 rolls to loops, 400 points", seconds(rolls), 180),
     ]
 

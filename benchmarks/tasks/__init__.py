@@ -19,7 +19,7 @@ TASKS = {
     "capacity-v1": "entorhinal.benchmarks.tasks.capacity:Capacity",
     "isometry-v1": "entorhinal.benchmarks.tasks.isometry:IsometryTask",
     "robustness-v1": "entorhinal.benchmarks.tasks.robustness:Robustness",
-    "topology-v1": "entorhinal.benchmarks.tasks.topology:Topology",
+    "topology-v2": "entorhinal.benchmarks.tasks.topology:Topology",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 

@@ -1,4 +1,4 @@
-"""topology-v1: do the states of a module lie on a torus?  (Gardner et al. 2022)
+"""topology-v2: do the states of a module lie on a torus?  (Gardner et al. 2022)
 
 The module. A first walk (16 trials of the common walk for 20 s from the origin, in a box of the card's training extent,
 1 m where the card has none; if no module of 20 units is found there, 64 trials in a box of twice that) gives maps of at
@@ -91,7 +91,7 @@ class _Walk:
 class Topology:
     """Betti numbers of a module's states, their bars against a null, and the toroidal coordinates against the place."""
 
-    id: ClassVar[str] = "topology-v1"
+    id: ClassVar[str] = "topology-v2"
     title: ClassVar[str] = "Torus of a module's states"
 
     def why_not(self, model: Model) -> str | None:

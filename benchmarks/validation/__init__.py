@@ -19,7 +19,7 @@ from entorhinal.benchmarks.validation.modules import independence_rows, module_r
 from entorhinal.benchmarks.validation.paths import attractor_rows, integration_rows, localisation_rows
 from entorhinal.benchmarks.validation.rows import NullRow, Row, markdown, write_section
 from entorhinal.benchmarks.validation.seeds import statistics_rows
-from entorhinal.benchmarks.validation.states import topology_rows
+from entorhinal.benchmarks.validation.states import NO_TORI, TORI, topology_rows, torus_verdict_rows
 
 __all__ = ["FALSE_POSITIVES", "PARTS", "UNDEFINED", "NullRow", "Row", "markdown", "write_section"]
 
@@ -43,5 +43,6 @@ PARTS: tuple[Callable[[], list[Row]], ...] = (
 FALSE_POSITIVES: dict[str, tuple[Callable[[int], Iterable[NullRow]], int]] = {
     "grid unit": (grid_unit_rows, len(NULLS)),
     "module": (several_module_rows, len(CONTINUA)),
+    "torus": (torus_verdict_rows, len(NO_TORI) + len(TORI)),
 }
 """What ``--nulls N`` runs on N null populations, by verdict, and how many rows that gives."""

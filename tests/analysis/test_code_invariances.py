@@ -325,13 +325,15 @@ def test_independence_ignores_gain_offset_order_and_scale(seed, gain, offset, sc
 
 @settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
-def test_points_ignore_order_and_the_gain_and_offset_of_each_unit(seed, gain, offset) -> None:
+def test_points_ignore_the_order_gain_and_offset_of_units_and_the_order_of_moments(seed, gain, offset) -> None:
     states = torus_states(400, 25, generator(seed))
     each = gain * (0.5 + torch.rand(25, generator=generator(seed + 1), dtype=torch.float64))
     changed = (each * states + offset)[:, order_of(seed, 25)]
     _, taken, _, distance = parts.point_cloud(states, 60)
     _, other_taken, _, other = parts.point_cloud(changed, 60)
     assert other_taken.equal(taken)
+    torch.testing.assert_close(other, distance, rtol=1e-4, atol=1e-4)
+    _, _, _, other = parts.point_cloud(states[order_of(seed + 2, 400)], 60)  # of some moments the average is one
     torch.testing.assert_close(other, distance, rtol=1e-4, atol=1e-4)
     active = parts.most_active(gain * states + offset, 100)
     assert active.equal(parts.most_active(states, 100))

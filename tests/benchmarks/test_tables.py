@@ -145,14 +145,14 @@ def test_releases_refuse_dirty_failed_and_partial() -> None:
         check_release([made[0].model_copy(update={"dirty": True}), *made[1:]])
     with pytest.raises(InputError, match="failed run"):
         check_release([made[0].model_copy(update={"status": "failed"}), *made[1:]])
-    for task in ("cost-v1", "topology-v1"):
+    for task in ("cost-v1", "topology-v2"):
         with pytest.raises(InputError, match=f"no record of {task}"):
             check_release([record for record in made if record.task != task])
 
 
 def test_seeds_are_those_of_the_tasks_shown() -> None:
     made = records("controls/random_rnn-v1", seeds=3)
-    fewer = [record for record in made if record.task != "topology-v1" or record.seed == 0]
+    fewer = [record for record in made if record.task != "topology-v2" or record.seed == 0]
     assert leaderboard(fewer)["seeds"].tolist() == ["3"]
     assert leaderboard(fewer, TABLES["codes"])["seeds"].tolist() == ["1–3"]
 

@@ -55,7 +55,8 @@ def test_a_module_of_an_ideal_grid_is_a_torus(tmp_path) -> None:
 
 def test_place_cells_are_no_torus(score) -> None:
     record = score("controls/place_cells", units=64, width_m=0.3)
-    assert (record.value("is_torus"), record.value("betti_2")) == (0, 0)
+    assert record.value("is_torus") == 0
+    assert record.value("betti_1") < 2
     assert record.value("units") > 60
     assert set(record.reasons) == {"spacing_m", "periods", "phase_agreement_1", "phase_agreement_2", "windings"}
     assert all("no module" in reason for reason in record.reasons.values())

@@ -118,7 +118,7 @@ def test_surfaces_are_judged_by_their_own_numbers(monkeypatch) -> None:
 def test_a_sphere_is_no_torus(monkeypatch) -> None:
     pytest.importorskip("gudhi")
     pytest.importorskip("ripser")
-    for name, value in (("SEEDS", 1), ("ROLLS", 1), ("MOMENTS", 1000), ("POINTS", 150)):
+    for name, value in (("RUNS", {150: 1}), ("ROLLS", 1), ("MOMENTS", 1000)):
         monkeypatch.setattr(states, name, value)
     sphere = {name: each for name, each in states.SURFACES.items() if each[0] == "sphere"}
     monkeypatch.setattr(states, "SURFACES", sphere)
@@ -168,6 +168,21 @@ def test_continua_are_called_modules_rarely_and_modules_always(monkeypatch) -> N
     assert [row.judged for row in rows] == [6] * 5
     assert sum(row.positives for row in rows[:-1]) <= 3
     assert rows[-1].positives == 6
+
+
+def test_wrong_verdicts_are_counted(monkeypatch) -> None:
+    """With homology that always says torus, what is none is wrong, and tori are right."""
+    units = []
+
+    def judge(given: torch.Tensor, **_: int) -> object:
+        units.append(given.shape[1])
+        return type("Torus", (), {"is_torus": True})
+
+    monkeypatch.setattr(states, "torus", judge)
+    monkeypatch.setattr(states, "MOMENTS", 50)
+    rows = list(states.torus_verdict_rows(5 * 11))
+    assert [(row.verdict, row.positives) for row in rows] == [("a torus", 5)] * 5 + [("no torus", 0)] * 6
+    assert units == 11 * [20, 40, 80, 160, 20]
 
 
 def test_the_command_writes_one_section(monkeypatch, tmp_path, capsys) -> None:
