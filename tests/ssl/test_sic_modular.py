@@ -74,7 +74,7 @@ def test_hard_pairs_must_be_far() -> None:
 
 def test_modules_are_held_apart_and_then_free(tmp_path) -> None:
     steps = {"ramp_start": 0, "ramp_steps": 1, "held_steps": 4, "steps": 8, "warmup_steps": 0, "seed": 3}
-    small = SIZES | {"units": 9, "ideal_start": False, "modules": 2} | steps
+    small = SIZES | {"units": 9, "ideal_start": False, "modules": 2, "constants": 0} | steps
 
     def between(held: int) -> tuple[Tensor, Tensor]:
         (path,) = train("ssl/sic_modular", config=small | {"held_steps": held}, out=tmp_path / str(held))
@@ -94,7 +94,7 @@ def test_modules_are_held_apart_and_then_free(tmp_path) -> None:
 
 
 def test_a_modular_start_integrates_paths_with_hexagonal_modules() -> None:
-    start = {"modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0}
+    start = {"modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0, "constants": 0}
     model = SICModular.make(units=54, hidden=128, **start)
     walk = World(Arena.square(20.0, walls=False)).iid_steps(512, 60, seed=0)
     found, box = model.represent(walk), Arena.square(2.0)
@@ -111,7 +111,8 @@ def test_a_modular_start_integrates_paths_with_hexagonal_modules() -> None:
 
 
 def test_modules_of_a_modular_start_regain_a_strength_that_they_lost() -> None:
-    model = SICModular.make(units=54, hidden=128, modules=2, start_spacing_m=0.5, start_ratio=1.5, drift_m=0.0)
+    start = {"modules": 2, "start_spacing_m": 0.5, "start_ratio": 1.5, "drift_m": 0.0, "constants": 0}
+    model = SICModular.make(units=54, hidden=128, **start)
     walk = World(Arena.square(20.0, walls=False)).iid_steps(64, 60, seed=0)
     weaker = model.initial_state(walk.start_m).detach() * torch.where(torch.arange(54) < 25, 0.7, 1.0)
     shares = model.represent(walk, weaker).rates[..., :25].detach().norm(dim=-1).mean(0)
