@@ -48,7 +48,7 @@ class SIC(VelocityNetwork):
     Config = SICConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "tiny": {
-            "units": 32,
+            "units": 40,
             "hidden": 32,
             "activation": "relu",
             "input_gain": 1.0,
