@@ -88,7 +88,9 @@ def topology_rows() -> list[AnalysisRow]:
             topology.barcodes(topology.point_cloud(rolled, topology.NULL_POINTS)[3], 1)
 
     return [
-        AnalysisRow("thinning, 15,000 to 600", seconds(lambda: found.append(topology.point_cloud(states, 600)[3])), 30),
+        AnalysisRow(
+            "points, 600 of 15,000 moments", seconds(lambda: found.append(topology.point_cloud(states, 600)[3])), 30
+        ),
         AnalysisRow("homology to cavities, 600 points", seconds(lambda: topology.barcodes(found[0])), 30),
         AnalysisRow("null of 100 rolls to loops, 400 points", seconds(rolls), 180),
     ]

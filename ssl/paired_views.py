@@ -9,6 +9,7 @@ networks see the same pairs, as pairs are part of the batch.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -30,6 +31,10 @@ class PairedViewsConfig(VelocityNetworkConfig):
 
 class PairedViews(VelocityNetwork):
     """A velocity network with a loss of pairs of codes, `pair_terms`."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "tiny": {"units": 32, "hidden": 32, "steps_per_trajectory": 16, "trajectories": 16, "near_m": 0.1, "pairs": 64}
+    }
 
     config: PairedViewsConfig
 

@@ -5,8 +5,6 @@ states of the P pairs (Chen, Kornblith, Norouzi & Hinton 2020, `entorhinal.ssl.s
 the loss knows no σ_x beyond the choice of pairs: other pairs count as different places even where they are near.
 """
 
-from typing import Any, ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -26,9 +24,6 @@ class SimCLR(PairedViews):
     """Rates g ``(B, T, units)`` on the unit sphere; state g ``(B, units)``."""
 
     Config = SimCLRConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {"units": 32, "hidden": 32, "steps_per_trajectory": 16, "trajectories": 16, "near_m": 0.1, "pairs": 64}
-    }
     card = Card(
         id="ssl/simclr-v1",
         title="SimCLR on the network of SIC",

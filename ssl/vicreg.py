@@ -6,8 +6,6 @@ it knows of distances beyond σ_x. Codes have unit norm, so they are multiplied 
 mean square of 1, and a standard deviation of 1 is what a unit without a mean would have.
 """
 
-from typing import Any, ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -29,9 +27,6 @@ class VICReg(PairedViews):
     """Rates g ``(B, T, units)`` on the unit sphere; state g ``(B, units)``."""
 
     Config = VICRegConfig
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "tiny": {"units": 32, "hidden": 32, "steps_per_trajectory": 16, "trajectories": 16, "near_m": 0.1, "pairs": 64}
-    }
     card = Card(
         id="ssl/vicreg-v1",
         title="VICReg on the network of SIC",
