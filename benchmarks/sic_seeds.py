@@ -12,13 +12,13 @@ training. `modules-v1` and `capacity-v1` judge as they do for any model. Besides
 - the four losses of `ssl/sic` on 8 batches of 16 walks, as the paper's walks are and with drift, of the network and of
   that ideal code beside a constant unit, whose share is the one of 16 with the lowest total.
 
-Written to the folder: ``networks.csv``, ``units.csv`` (of `modules-v1`), ``rings.csv`` (code distance by distance, of
-`capacity-v1`), ``provenance.json``. Minutes a network on two cores, half a minute on a GPU.
+Written to the folder after each network, in the place of any row of its condition and seed: ``networks.csv``,
+``units.csv`` (of `modules-v1`) and ``rings.csv`` (code distance by distance, of `capacity-v1`). Minutes a network on
+two cores, half a minute on a GPU.
 """
 
 import argparse
 import itertools
-import json
 import math
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -54,10 +54,13 @@ from entorhinal.ssl.sic import SIC
 from entorhinal.ssl.sic_losses import sic
 from entorhinal.ssl.sic_modular import SICModular
 
-__all__ = ["SEEDS", "ideal_of", "ideal_separation", "judge", "losses"]
+__all__ = ["SEARCH", "SEEDS", "ideal_of", "ideal_separation", "judge", "losses"]
 
 SEEDS = Path(__file__).parent / "sic_seeds"
 """What was found in the networks of the project."""
+
+SEARCH = Path(__file__).parent / "sic_search"
+"""Tables of the search that led to them, of docs/sic_search.md."""
 
 SIDES_M = (2.0, 3.0)
 BATCHES, WALKS, DRIFT_M, CONSTANTS = 8, 16, 0.15, torch.linspace(0, 1.5, 16)
@@ -70,6 +73,18 @@ class Judged:
     network: dict[str, Any]
     units: pd.DataFrame
     rings: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """Into the tables of a folder, in the place of this network's rows; the others stay."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in {"networks": pd.DataFrame([self.network]), "units": self.units, "rings": self.rings}.items():
+            path = folder / f"{name}.csv"
+            if path.exists():
+                there = pd.read_csv(path)
+                same = (there["condition"] == self.network["condition"]) & (there["seed"] == self.network["seed"])
+                rows = pd.concat((there[~same], rows), ignore_index=True)
+            rows = rows.sort_values(["condition", "seed"], kind="stable")
+            write_atomically(path, rows.round(5).to_csv(index=False).encode())
 
 
 def judge(path: Path, condition: str, *, trained: bool = True, device: str = "auto") -> Judged:
@@ -93,11 +108,13 @@ def judge(path: Path, condition: str, *, trained: bool = True, device: str = "au
             row |= _box(model, found, side_m, where)
         row |= _metrics(code, _CODE)
         ideal = ideal_of(units)
-        row["ideal_separation"] = math.nan if ideal is None else ideal_separation(ideal.to(where))
+        row["ideal_code_separation"] = math.nan if ideal is None else ideal_separation(ideal.to(where))
         for name, drift_m in (("", 0.0), ("_drift", DRIFT_M)):
             row |= {f"{term}{name}": value for term, value in losses(model, None, drift_m).items()}
             if ideal is not None:
                 row |= {f"ideal_{term}{name}": value for term, value in losses(model, ideal, drift_m).items()}
+    said = provenance()
+    row |= {"commit": said["commit"], "dirty": said["dirty"], "hardware": hardware(where)}
     rings = {name: code.arrays[f"ring_{name}"].tolist() for name in ("minimum", "median", "mean")}
     curves = pd.DataFrame({"distance_m": [PITCH_M * (k + 0.5) for k in range(len(rings["mean"]))]} | rings)
     return Judged(row, _named(units, named), _named(curves, named))
@@ -260,18 +277,9 @@ def main() -> None:
     options = parser.parse_args()
     jobs = _checkpoints(options.conditions, True) + _checkpoints(options.untrained, False)
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        done = list(
-            track(pool.map(partial(_judge, options.device), jobs), "judging", len(jobs), console=Console(stderr=True))
-        )
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, table in {
-        "networks": pd.DataFrame([each.network for each in done]),
-        "units": pd.concat([each.units for each in done]),
-        "rings": pd.concat([each.rings for each in done]),
-    }.items():
-        write_atomically(options.out / f"{name}.csv", table.round(5).to_csv(index=False).encode())
-    said = provenance() | {"hardware": hardware(choose_device(options.device))}
-    write_atomically(options.out / "provenance.json", (json.dumps(said, indent=1) + "\n").encode())
+        found = pool.map(partial(_judge, options.device), jobs)
+        for judged in track(found, "judging", len(jobs), console=Console(stderr=True)):
+            judged.write(options.out)
 
 
 if __name__ == "__main__":

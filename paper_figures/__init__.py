@@ -29,6 +29,7 @@ FIGURES = (
     "sic_maps",
     "sic_modular_maps",
     "sic_modular_seeds",
+    "sic_search",
     "ssl_ablations",
     "distance_preserving_sigma",
     "ssl_models",

@@ -76,7 +76,7 @@ def _periodic(data: Data) -> float:
 
 def _as_ideal(data: Data) -> float:
     rows = networks(data)
-    return float((rows["code_separation"] >= 0.8 * rows["ideal_separation"]).mean())
+    return float((rows["code_separation"] >= 0.8 * rows["ideal_code_separation"]).mean())
 
 
 def _separation_of_three(data: Data) -> float:
@@ -240,7 +240,7 @@ def _spacings(ax: Axes, data: Data) -> None:
 def _separations(ax: Axes, data: Data) -> None:
     for condition, rows in _trained(data):
         shift = 0.25 if condition == FAITHFUL else 0.0
-        ax.plot(rows["seed"] + shift, rows["ideal_separation"], "_", color="#888888", ms=7)
+        ax.plot(rows["seed"] + shift, rows["ideal_code_separation"], "_", color="#888888", ms=7)
         ax.plot(
             rows["seed"] + shift, rows["min_over_median"], "o", ms=3.5, color=COLOURS[condition], label=NAMES[condition]
         )

@@ -187,8 +187,8 @@ def compute(progress: Progress) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas = plt.figure(figsize=(180 / 25.4, 230 / 25.4), layout="constrained")
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.2, 1))  # type: ignore[misc]
+    canvas = plt.figure(figsize=(180 / 25.4, 195 / 25.4), layout="constrained")
+    top, bottom = canvas.subfigures(2, 1, height_ratios=(1.6, 1))  # type: ignore[misc]
     names = [condition.name for condition in CONDITIONS]
     for ax, letter, (measure, label) in zip(top.subplots(2, 3).ravel(), "abcdef", PANELS.items(), strict=True):
         strip(ax, data, names, measure, label)
@@ -202,7 +202,7 @@ def draw(data: Data) -> Canvas:
                 plots.rate_map(grid[row, column], maps[row], bin_m=4 / 64, scale_bar=False)
             else:
                 grid[row, column].set_axis_off()
-        grid[0, column].set_title(name, fontsize=5)
+        grid[0, column].set_title(name.replace(" ", "\n"), fontsize=5)
     if not shown:
         for ax in grid.ravel():
             ax.set_axis_off()

@@ -77,13 +77,22 @@ def test_a_network_is_judged(tmp_path, monkeypatch) -> None:
     assert found.network["condition"] == "tiny"
     assert found.network["trained"]
     assert found.network["module_count"] == 0
-    assert math.isnan(found.network["ideal_separation"])
+    assert math.isnan(found.network["ideal_code_separation"])
     assert math.isfinite(found.network["total"])
     assert set(found.units["condition"]) == {"tiny"}
     assert found.rings["distance_m"].is_monotonic_increasing
     before = sic_seeds.judge(path, "tiny", trained=False, device="cpu")
     assert before.network["total"] != found.network["total"]
     assert before.network["steps"] == 0
+    other = sic_seeds.Judged(
+        before.network | {"condition": "other"}, *(t.assign(condition="other") for t in (before.units, before.rings))
+    )
+    for each in (found, before, other):
+        each.write(tmp_path / "tables")
+    networks = pd.read_csv(tmp_path / "tables" / "networks.csv")
+    assert list(networks["condition"]) == ["other", "tiny"]  # a network judged again is there once
+    assert not networks["trained"].any()
+    assert len(pd.read_csv(tmp_path / "tables" / "rings.csv")) == 2 * len(found.rings)
 
 
 def test_what_is_no_condition_is_named(tmp_path, monkeypatch) -> None:

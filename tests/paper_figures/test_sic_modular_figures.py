@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from entorhinal.paper_figures import sic_modular_maps, sic_modular_seeds
+from entorhinal.benchmarks.sic_seeds import SEARCH
+from entorhinal.paper_figures import sic_modular_maps, sic_modular_seeds, sic_search
 from entorhinal.paper_figures.figure import Claim, Data
 
 BETTER = {
@@ -81,3 +82,15 @@ def test_power_of_a_wave_is_at_its_frequency() -> None:
     row, column = divmod(int(power.argmax()), 256)
     assert row == 128
     assert abs(column - 128) == pytest.approx(256 * (4 / 64) / 0.5, abs=1)
+
+
+def test_the_search_is_of_all_its_tables_and_its_claim_follows_them() -> None:
+    found = sic_search.compute(lambda done, total: None)
+    assert set(found.table["setting"]) == set(sic_search.NAMES)
+    assert len(found.table) == sum(len(pd.read_csv(path)) for path in SEARCH.glob("*.csv"))
+    (claim,) = sic_search.claims
+    assert claim.judge("f", claim.control(found)).verdict == "fails"
+    better = replace(found, table=found.table.assign(code_separation=0.3))
+    assert claim.judge("f", better).verdict == "holds"
+    assert claim.judge("f", replace(found, table=found.table.iloc[:0])).verdict == "not run"
+    sic_search.draw(found).draw_without_rendering()
