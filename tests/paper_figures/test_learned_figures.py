@@ -21,6 +21,7 @@ def computed() -> dict[str, Data]:
         patch.setattr(sic_maps, "NULL_MAPS", 10)
         patch.setattr(sorscher_maps, "WALKS", 5)
         patch.setattr(sorscher_maps, "NULL_MAPS", 10)
+        patch.setattr(sorscher_maps, "MORE_NULL_MAPS", 20)
         return {module.FIGURE.id: module.compute(silent) for module in (sic_maps, sorscher_maps, training_curves)}
 
 
