@@ -126,7 +126,8 @@ def measure(
         fields.add(found.rates, chunk.position_m)
     path_error_m = math.nan
     if isinstance(model, PathIntegrator) and isinstance(model, Decoder):
-        decoded_m = model.decode(Representation(found.rates[:, -1:], found.state))
+        with torch.no_grad():
+            decoded_m = model.decode(Representation(found.rates[:, -1:], found.state))
         path_error_m = float((decoded_m - chunk.position_m[:, -1:]).norm(dim=-1).nanmedian())
     whole, even, odd = (accumulator.result() for accumulator in accumulators)
     close = fields.result()

@@ -25,6 +25,7 @@ FIGURES = (
     "kang_balasubramanian_modules",
     "peak_selection_modules",
     "dordek_nonnegativity",
+    "successor_rooms",
     "lie_group_paths",
     "conformal_isometry",
     "actionable_positivity",

@@ -196,7 +196,7 @@ class LieGroup(Model):
     def decode(self, representation: Representation) -> Tensor:
         """The place whose code is most like the rates, ``(B, T, 2)`` in metres; NaN where rates are."""
         c, rates = self.config, representation.rates
-        best = torch.stack([(trial @ self.table.T.to(trial)).argmax(-1) for trial in rates])
+        best = torch.stack([(trial @ self.table.detach().T.to(trial)).argmax(-1) for trial in rates])
         at = torch.stack((best % c.bins, best // c.bins), -1).to(rates)
         place_m = ((at + 0.5) / c.bins - 0.5) * c.side_m
         return place_m.masked_fill(~rates.isfinite().all(-1, keepdim=True), math.nan)
