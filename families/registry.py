@@ -45,6 +45,9 @@ BUILT_IN = {
     "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "function_optimization/successor-v1": "entorhinal.families.function_optimization.successor:Successor",
+    "function_optimization/pattern_formation-v1": (
+        "entorhinal.families.function_optimization.pattern_formation:PatternFormation"
+    ),
     "function_optimization/lie_group-v1": "entorhinal.families.function_optimization.lie_group:LieGroup",
     "function_optimization/conformal-v1": "entorhinal.families.function_optimization.conformal:Conformal",
     "function_optimization/actionable-v1": "entorhinal.families.function_optimization.actionable:Actionable",
