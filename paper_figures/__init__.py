@@ -26,6 +26,7 @@ FIGURES = (
     "peak_selection_modules",
     "dordek_nonnegativity",
     "successor_rooms",
+    "pattern_formation_ring",
     "lie_group_paths",
     "conformal_isometry",
     "actionable_positivity",
