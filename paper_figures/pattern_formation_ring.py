@@ -54,8 +54,8 @@ FIGURE = Figure(
 
 def compute(progress: Progress) -> Data:
     """About 40 s on one free core. table: a row a map; arrays: maps by set."""
-    runs = [(name, PatternFormationConfig(**_small(), **values)) for name, values in SETS.items()]  # type: ignore[arg-type]
-    runs += [("width", PatternFormationConfig(**_small(), place_width_m=width)) for width in WIDTHS_M]  # type: ignore[arg-type]
+    runs = [(name, PatternFormationConfig(**_small(), **values)) for name, values in SETS.items()]
+    runs += [("width", PatternFormationConfig(**_small(), place_width_m=width)) for width in WIDTHS_M]
     rows, arrays = [], {}
     for done, (name, config) in enumerate(runs):
         progress(done, len(runs) + len(NETWORKS))
@@ -209,7 +209,7 @@ def draw(data: Data) -> Canvas:
     top, middle, bottom = canvas.subfigures(3, 1, height_ratios=(0.9, 1.6, 1))  # type: ignore[misc]
     curve = top.subplots()
     for target, colour in (("dog", plots.BLUE), ("gaussian", plots.ORANGE)):
-        config = PatternFormationConfig(target=target, bins=BINS)  # type: ignore[arg-type]
+        config = PatternFormationConfig(target=target, bins=BINS)
         k = 2 * math.pi / config.side_m * np.arange(BINS // 2 + 1)
         name = {"dog": "with a surround", "gaussian": "without"}[target]
         curve.plot(k, spectrum(config)[0].numpy(), ".-", color=colour, ms=3, lw=0.8, label=name)
@@ -222,11 +222,12 @@ def draw(data: Data) -> Canvas:
             plots.rate_map(ax, rates, bin_m=1, scale_bar=False)
             ax.set(xticks=[], yticks=[])
         grid[0, column].set_title(name, fontsize=6)
+    middle.suptitle("b", x=0.01, ha="left", fontweight="bold")
     scores, peaks = bottom.subplots(1, 2)
     _strip(scores, data, tuple(SETS), "grid_score", "grid score")
     _strip(peaks, data, (*SETS, *NETWORKS), "ratio", "k over k*")
     peaks.axhline(1, color="black", lw=0.5)
-    for ax, letter in ((curve, "a"), (grid[0, 0], "b"), (scores, "c"), (peaks, "d")):
+    for ax, letter in ((curve, "a"), (scores, "c"), (peaks, "d")):
         ax.set_title(letter, loc="left", fontweight="bold")
     return canvas
 

@@ -47,7 +47,7 @@ class LieGroupConfig(Config):
     step_range_m: float = Field(0.075, gt=0, description="longest step of the motion")
     pair_width_m: float = Field(0.48, gt=0, description="of the normal distribution of distances in the kernel")
     batch: int = Field(9072, ge=1, description="pairs, and steps, in a batch; a multiple of directions")
-    lr: float = Field(3e-3, gt=0, description="of Adam, at first; it falls as half a cosine")
+    lr: float = Field(3e-3, gt=0, description="of Adam")
     steps: int = Field(8000, ge=1)
     seed: int = Field(0, ge=0)
 
@@ -105,7 +105,7 @@ class LieGroup(Model):
         supervision="input",
         deviations=(
             "A batch has 9,072 pairs, the authors' 90,000, and as many steps in each direction.",
-            "The rate falls as half a cosine; the authors halve theirs at step 6,000.",
+            "The rate is constant; the authors halve theirs at step 6,000.",
             "Distances of the kernel's pairs are no longer than the box's side; the authors' draw again those that "
             "fit nowhere.",
             "Walks are integrated with the nearest of the directions, and blocks are scaled to their norm at every "
@@ -234,7 +234,7 @@ class LieGroup(Model):
 
     def recipe(self) -> Recipe:
         c = self.config
-        return Recipe(optimizer="adam", lr=c.lr, steps=c.steps, batch=c.batch, schedule="cosine")
+        return Recipe(optimizer="adam", lr=c.lr, steps=c.steps, batch=c.batch)
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Batches; block b of `BLOCK` batches has the seed ``seed + b``."""
