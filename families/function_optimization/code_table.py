@@ -1,35 +1,33 @@
 """Codes tabulated on a square lattice: v(x) for all x of a box, as what a model learns.
 
-A table ``(bins², units)`` has the code at the centres of bins, row after row along x. Between them it is bilinear,
-which is a product of hats: v(x) = Σ_ij h(y − i) h(x − j) v_ij with h(t) = max(0, 1 − |t|) in bins. Written so, reading
-is one matrix product, and so is its gradient, for any number of networks side by side.
+A table ``(bins², units)`` has the code at the centres of bins, row after row along x; between them it is bilinear.
 """
 
-import torch
 from torch import Tensor
 
 from entorhinal.families import codes
 from entorhinal.families.errors import InputError
 from entorhinal.families.world import World
 
-__all__ = ["check_box", "code_at", "maps_of", "places", "rates_at", "reading_weights"]
-
-
-def reading_weights(position_m: Tensor, side_m: float, bins: int) -> Tensor:
-    """What of each bin is read at ``position_m (..., 2)`` in a box of ``side_m``: ``(..., bins²)``, of sum 1.
-
-    The half bin at the border, and what is outside, has the value of the border.
-    """
-    at = ((position_m / side_m + 0.5) * bins - 0.5).clamp(0, bins - 1)
-    lattice = torch.arange(bins, dtype=at.dtype, device=at.device)
-    hats = (1 - (at[..., None] - lattice).abs()).clamp_min(0)  # (..., 2, bins)
-    return (hats[..., 1, :, None] * hats[..., 0, None, :]).flatten(-2)
+__all__ = ["check_box", "code_at", "maps_of", "places", "rates_at"]
 
 
 def code_at(table: Tensor, position_m: Tensor, side_m: float) -> Tensor:
-    """The code at ``position_m (..., 2)``, ``(..., units)``, for training: what is outside has the border's."""
-    weights = reading_weights(position_m, side_m, round(len(table) ** 0.5)).flatten(0, -2)
-    return (weights @ table).unflatten(0, position_m.shape[:-1])  # one product, which vmap need not copy weights for
+    """The code at ``position_m (..., 2)`` in a box of ``side_m``, ``(..., units)``, bilinear, for training.
+
+    The half bin at the border, and what is outside, has the value of the border.
+    """
+    bins = round(len(table) ** 0.5)
+    at = ((position_m / side_m + 0.5) * bins - 0.5).clamp(0, bins - 1)
+    low = at.floor().clamp_max(bins - 2)
+    (x, y), (column, row) = (at - low).unbind(-1), low.long().unbind(-1)
+    code = None
+    for up, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        share = (y if up else 1 - y) * (x if right else 1 - x)
+        bin = ((row + up) * bins + column + right).flatten()
+        corner = share[..., None] * table.index_select(0, bin).unflatten(0, share.shape)
+        code = corner if code is None else code + corner
+    return code
 
 
 def places(uniform: Tensor, displacement_m: Tensor, side_m: float) -> tuple[Tensor, Tensor]:

@@ -96,7 +96,7 @@ class Conformal(Model):
     Config = ConformalConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "relu": {"transformation": "relu", "isometry_weight": 4.0},
-        "tiny": {"batch": 360, "bins": 20, "lr": 1e-2, "warmup_steps": 200, "steps": 2000, "step_range_m": 0.1},
+        "tiny": {"batch": 720, "lr": 1e-2, "warmup_steps": 200, "steps": 3000},
     }
     card = Card(
         id="function_optimization/conformal-v1",

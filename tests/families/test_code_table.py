@@ -12,7 +12,6 @@ from entorhinal.families.function_optimization.code_table import (
     maps_of,
     places,
     rates_at,
-    reading_weights,
 )
 from entorhinal.families.world import Arena, World
 
@@ -40,8 +39,9 @@ def test_a_bin_is_read_at_its_centre_with_rows_along_y() -> None:
 
 
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=2))
-def test_weights_are_an_average_of_at_most_four_bins_everywhere(at: list[float]) -> None:
-    weights = reading_weights(torch.tensor([at], dtype=torch.float64), SIDE_M, BINS)[0]
+def test_a_code_is_an_average_of_at_most_four_bins_everywhere(at: list[float]) -> None:
+    each = torch.eye(BINS**2, dtype=torch.float64)  # a unit for each bin: its code is what is read of it
+    weights = code_at(each, torch.tensor([at], dtype=torch.float64), SIDE_M)[0]
     assert float(weights.sum()) == pytest.approx(1)
     assert (weights >= 0).all()
     assert int((weights > 1e-12).sum()) <= 4
