@@ -29,6 +29,8 @@ def as_claimed(name: str) -> dict[str, Any]:
     wanted: dict[str, dict[str, Any]] = {
         conformal_isometry.LINEAR: GRIDS | {"score_mean": 1.7},
         conformal_isometry.RELU: GRIDS | {"score_mean": 1.17},
+        conformal_isometry.SMALL: GRIDS,
+        conformal_isometry.SMALL_RELU: GRIDS,
         lie_group_paths.AS_IS: GRIDS,
         actionable_positivity.WITH: GRIDS,
         ssl_networks.ONE_TORUS: {"grid_fraction": 1.0, "module_count": 1},
