@@ -44,6 +44,9 @@ BUILT_IN = {
     ":KangBalasubramanian",
     "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
+    "function_optimization/dordek_hebbian-v1": (
+        "entorhinal.families.function_optimization.dordek_hebbian:DordekHebbian"
+    ),
     "function_optimization/successor-v1": "entorhinal.families.function_optimization.successor:Successor",
     "function_optimization/pattern_formation-v1": (
         "entorhinal.families.function_optimization.pattern_formation:PatternFormation"

@@ -25,6 +25,7 @@ FIGURES = (
     "kang_balasubramanian_modules",
     "peak_selection_modules",
     "dordek_nonnegativity",
+    "dordek_hebbian",
     "successor_rooms",
     "pattern_formation_ring",
     "lie_group_paths",

@@ -36,11 +36,11 @@ FIGURE = Figure(
     id="conformal_isometry",
     title="Conformal isometry of a code of position",
     caption=(
-        "Networks of 24 units whose codes keep distances up to a factor s, in a 1 m box, of the paper's size (batches of "
-        "4,000, 20,000 steps) and small (720, 3,000): a dot a network, bars medians, n networks. (a) Mean grid score; "
-        "crosses, the paper's, by its own scorer. (b) Share of units above all of 200 noise maps. (c) Ellipticity of "
-        "grid units' lattices. (d) Spacing against s, small networks; line, three waves: 4π/√15 s. (e) Maps of one "
-        "network each, units from best to worst score."
+        "Networks of 24 units whose codes keep distances up to a factor s, in a 1 m box, of the paper's size (batches "
+        "of 4,000, 20,000 steps) and small (720, 3,000): a dot a network, bars medians, n networks. (a) Mean grid "
+        "score; crosses, the paper's, by its own scorer. (b) Share of units above all of 200 noise maps. (c) "
+        "Ellipticity of grid units' lattices. (d) Spacing against s, small networks; line, three waves: 4π/√15 s. (e) "
+        "Maps of one network each, units from best to worst score."
     ),
     models=(MODEL,),
 )

@@ -77,7 +77,7 @@ def compute(progress: Progress) -> Data:
     for done, (name, config) in enumerate(runs):
         progress(done, len(runs))
         maps = solve(config)
-        tables.append(_measured(name, config, maps))
+        tables.append(measured(name, config, maps))
         if name != "width":
             arrays[name] = maps.float().numpy()
     progress(len(runs), len(runs))
@@ -99,7 +99,7 @@ def _transform(k: float | np.ndarray, surround: float) -> float | np.ndarray:
     return np.exp(-(k**2) / 2) - np.exp(-((surround * k) ** 2) / 2)
 
 
-def _measured(name: str, config: DordekConfig, maps: Tensor) -> pd.DataFrame:
+def measured(name: str, config: DordekConfig, maps: Tensor) -> pd.DataFrame:
     """One row a unit; lengths in bins."""
     tiled = torch.nn.functional.avg_pool2d(maps.tile(1, 2, 2)[:, None], 2)[:, 0]
     table = pd.DataFrame([_waves(x) for x in maps])

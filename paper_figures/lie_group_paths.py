@@ -33,9 +33,9 @@ FIGURE = Figure(
     id="lie_group_paths",
     title="A Lie group of rotations as a code of position",
     caption=(
-        "Networks of 16 blocks of 12 units, each rotated by the animal's motion, as in the paper and in four variants: "
-        "the matrix exponential to sixth order, not second; training on steps half as long; a rate of 0.01; no "
-        "isometry. A dot a network, bars medians, n networks. (a) Grid score of units in the 1 m box. (b) Share of "
+        "Networks of 16 blocks of 12 units, each rotated by the animal's motion, as in the paper and in four "
+        "variants: the matrix exponential to sixth order, not second; training on steps half as long; a rate of 0.01; "
+        "no isometry. A dot a network, bars medians, n networks. (a) Grid score of units in the 1 m box. (b) Share of "
         "units above all of 200 noise maps. (c) Modules. (d) Distance of the decoded from the true place after 64 "
         "steps, about 1.3 m of path, median over 2,048 walks. (e) Maps of one network each, units from best to worst."
     ),
