@@ -31,11 +31,11 @@ class DordekHebbianConfig(Config):
     bins: int = Field(50, ge=8, le=500, description="place cells along each side of the periodic box")
     sigma_bins: float = Field(3.75, gt=1, description="width of a place field's centre, in bins")
     components: int = Field(2, ge=1, description="units of one network, in the order of Sanger's rule")
-    networks: int = Field(8, ge=1, description="networks with initial weights and places of their own")
+    networks: int = Field(4, ge=1, description="networks with initial weights and places of their own")
     extent_m: float = Field(0.8, gt=0, description="side of the periodic box in metres")
     rate: float = Field(0.1, gt=0, le=1, description="η, where the strongest wave of r has a variance of 1")
     presentations: int = Field(100, ge=1, description="places in a step")
-    steps: int = Field(2000, ge=1)
+    steps: int = Field(1000, ge=1)
     seed: int = Field(0, ge=0, description="of initial weights and places")
 
     @field_validator("sigma_bins")
