@@ -37,7 +37,7 @@ def compute(progress: Progress) -> Data:
         progress(done, 2)
         config = DordekHebbianConfig(nonnegative=name == WITH, networks=NETWORKS, steps=STEPS)
         maps = solve(config)
-        tables.append(measured(name, config, maps))
+        tables.append(measured(name, maps, config.sigma_bins, config.components))
         arrays[name] = maps[:6].numpy()
     progress(2, 2)
     return Data(pd.concat(tables, ignore_index=True), arrays)

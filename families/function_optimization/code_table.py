@@ -21,13 +21,12 @@ def code_at(table: Tensor, position_m: Tensor, side_m: float) -> Tensor:
     at = ((position_m / side_m + 0.5) * bins - 0.5).clamp(0, bins - 1)
     low = at.floor().clamp_max(bins - 2)
     (x, y), (column, row) = (at - low).unbind(-1), low.long().unbind(-1)
-    code = None
+    corners = []
     for up, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
         share = (y if up else 1 - y) * (x if right else 1 - x)
         bin = ((row + up) * bins + column + right).flatten()
-        corner = share[..., None] * table.index_select(0, bin).unflatten(0, share.shape)
-        code = corner if code is None else code + corner
-    return code
+        corners.append(share[..., None] * table.index_select(0, bin).unflatten(0, share.shape))
+    return corners[0] + corners[1] + corners[2] + corners[3]
 
 
 def places(uniform: Tensor, displacement_m: Tensor, side_m: float) -> tuple[Tensor, Tensor]:
