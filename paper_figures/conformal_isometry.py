@@ -49,8 +49,10 @@ PAPER = {LINEAR: 1.70, RELU: 1.17}
 
 
 def _slope(data: Data) -> float:
-    """Slope of log spacing on log s, over the medians of the conditions."""
+    """Slope of log spacing on log s, over the medians of the conditions; NaN if one of them has no grid unit."""
     spacing_m = [median_of(data, name, "spacing_median_m") for name in SCALES]
+    if not np.isfinite(spacing_m).all():
+        return float("nan")
     return float(np.polyfit(np.log(list(SCALES.values())), np.log(spacing_m), 1)[0])
 
 

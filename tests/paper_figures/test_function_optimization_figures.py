@@ -93,3 +93,11 @@ def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out(
     assert min(found.values()) >= 3
     assert sum(found.values()) == networks
     assert found[module.CONDITIONS[0].name] >= 10
+
+
+def test_a_scale_without_grids_makes_the_claim_on_spacing_fail() -> None:
+    data = made(conformal_isometry)
+    claim = next(claim for claim in conformal_isometry.claims if claim.id == "conformal_spacing")
+    none = data.table["condition"] == conformal_isometry.SMALL
+    lost = Data(data.table.assign(spacing_median_m=data.table["spacing_median_m"].where(~none)))
+    assert claim.judge("f", lost).verdict == "fails"
