@@ -39,7 +39,7 @@ def draw_maps(canvas: SubFigure, data: Data, conditions: Sequence[str], side_m: 
         for ax, rates in zip(row, data.arrays[name], strict=False):
             plots.rate_map(ax, rates, bin_m=side_m / rates.shape[-1], scale_bar=ax is row[0])
             ax.set_axis_on()
-        row[0].set_ylabel(name, fontsize=6)
+        row[0].set_title(name, loc="left", fontsize=6)
     if not shown:
         grid[0, 2].text(0.5, 0.5, "not run: benchmarks/sweeps says how", ha="center")
     canvas.suptitle(letter, x=0.01, ha="left", fontweight="bold")
