@@ -1,4 +1,5 @@
-"""What did each network of a folder learn?  One row a network, for the ablations and comparisons of ``ssl/``.
+"""What did each network of a folder learn?  One row a network, for the comparisons of ``ssl/`` and of trained models of
+``function_optimization``.
 
     python -m entorhinal.benchmarks.ssl_measures FOLDER ... --out FILE.csv [--maps FILE.safetensors] [--part 0/4]
 
@@ -20,6 +21,8 @@ split_half                                correlation of maps of even and odd wa
 field_width_m                             half-width of the autocorrelogram's peak, median over active units
 separation                                smallest over median code distance, 0.3 to 3 m, mean over 20 origins, of
                                           velocity networks, which walk in strides of 0.1 m
+path_error_m                              distance of the place decoded at the end of a walk from where it is, median
+                                          over walks, of models that integrate paths and decode
 loss_*                                    the last of the training history
 
 ``--maps`` keeps, of the networks whose seed is a multiple of ten, the maps of six units from best to worst score.
@@ -60,7 +63,7 @@ from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import map_correlations
 from entorhinal.families.checkpoint import write_atomically
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Model
+from entorhinal.families.model import Decoder, Model, PathIntegrator, Representation
 from entorhinal.families.world import Arena, Trajectories, World
 from entorhinal.ssl.velocity_network import VelocityNetwork
 
@@ -85,6 +88,7 @@ MEASURES = (
     "split_half",
     "field_width_m",
     "separation",
+    "path_error_m",
 )
 WALKS, IID_STEPS, STEPS = 2048, 300, 64
 SIDE_M, SCALE, BINS, FIELD_BINS, SMOOTHING_M, ACTIVE = 4.0, 2, 64, 80, 0.03, 0.02
@@ -120,6 +124,11 @@ def measure(
         for accumulator, trials in zip(accumulators, halves, strict=True):
             accumulator.add(found.rates[trials], chunk.position_m[trials])
         fields.add(found.rates, chunk.position_m)
+    path_error_m = math.nan
+    if isinstance(model, PathIntegrator) and isinstance(model, Decoder):
+        with torch.no_grad():
+            decoded_m = model.decode(Representation(found.rates[:, -1:], found.state))
+        path_error_m = float((decoded_m - chunk.position_m[:, -1:]).norm(dim=-1).nanmedian())
     whole, even, odd = (accumulator.result() for accumulator in accumulators)
     close = fields.result()
 
@@ -148,6 +157,7 @@ def measure(
         "split_half": map_correlations(even.values[active], odd.values[active]).nanmedian(),
         "field_width_m": field_widths(close.values[active], close.bin_m).nanmedian(),
         "separation": _separation(model, device) if isinstance(model, VelocityNetwork) else math.nan,
+        "path_error_m": path_error_m,
     }
     best = score.nan_to_num(-math.inf).argsort(descending=True, stable=True)
     shown = best[torch.linspace(0, max(units - 1, 0), min(units, KEPT_MAPS)).long()]

@@ -44,6 +44,16 @@ BUILT_IN = {
     ":KangBalasubramanian",
     "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
+    "function_optimization/dordek_hebbian-v1": (
+        "entorhinal.families.function_optimization.dordek_hebbian:DordekHebbian"
+    ),
+    "function_optimization/successor-v1": "entorhinal.families.function_optimization.successor:Successor",
+    "function_optimization/pattern_formation-v1": (
+        "entorhinal.families.function_optimization.pattern_formation:PatternFormation"
+    ),
+    "function_optimization/lie_group-v1": "entorhinal.families.function_optimization.lie_group:LieGroup",
+    "function_optimization/conformal-v1": "entorhinal.families.function_optimization.conformal:Conformal",
+    "function_optimization/actionable-v1": "entorhinal.families.function_optimization.actionable:Actionable",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
     "ssl/sic_modular-v1": "entorhinal.ssl.sic_modular:SICModular",

@@ -77,7 +77,7 @@ def compute(progress: Progress) -> Data:
     for done, (name, config) in enumerate(runs):
         progress(done, len(runs))
         maps = solve(config)
-        tables.append(_measured(name, config, maps))
+        tables.append(measured(name, maps, config.sigma_bins, config.components))
         if name != "width":
             arrays[name] = maps.float().numpy()
     progress(len(runs), len(runs))
@@ -99,17 +99,17 @@ def _transform(k: float | np.ndarray, surround: float) -> float | np.ndarray:
     return np.exp(-(k**2) / 2) - np.exp(-((surround * k) ** 2) / 2)
 
 
-def _measured(name: str, config: DordekConfig, maps: Tensor) -> pd.DataFrame:
-    """One row a unit; lengths in bins."""
+def measured(name: str, maps: Tensor, sigma_bins: float, components: int) -> pd.DataFrame:
+    """One row a unit, of networks of so many components; lengths in bins."""
     tiled = torch.nn.functional.avg_pool2d(maps.tile(1, 2, 2)[:, None], 2)[:, 0]
     table = pd.DataFrame([_waves(x) for x in maps])
     table["spacing_bins"] = lattices(tiled, 2.0).spacing_m.numpy()
     table["grid_score"] = grid_scores(tiled).numpy()
     table["neighbour_bins"] = [_neighbour(x) for x in maps]
     unit = np.arange(len(maps))
-    table["network"], table["component"] = unit // config.components, unit % config.components + 1
-    table["sigma_bins"] = config.sigma_bins
-    table["wavenumber_sigma"] = table.pop("wavenumber") * config.sigma_bins
+    table["network"], table["component"] = unit // components, unit % components + 1
+    table["sigma_bins"] = sigma_bins
+    table["wavenumber_sigma"] = table.pop("wavenumber") * sigma_bins
     table.insert(0, "set", name)
     return table
 

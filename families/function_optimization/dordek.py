@@ -25,6 +25,7 @@ difference is no longer positive. Components themselves cannot be orthogonal, as
 overlap anywhere.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -39,7 +40,9 @@ from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Model, Representation, State
 from entorhinal.families.world import Arena, Trajectories, World
 
-__all__ = ["PEAK_WAVENUMBER", "SPACING", "Dordek", "DordekConfig"]
+__all__ = ["PEAK_WAVENUMBER", "SPACING", "Dordek", "DordekConfig", "check_plane", "place_input"]
+
+logger = logging.getLogger("entorhinal")
 
 PEAK_WAVENUMBER = math.sqrt(2 / 3 * math.log(4))
 """k* σ1, eq. (3)."""
@@ -52,7 +55,7 @@ LIPSCHITZ = 4.0
 class DordekConfig(Config):
     nonnegative: bool = Field(True, description="weights are excitatory; False gives plain principal components")
     bins: int = Field(100, ge=8, le=1000, description="place cells along each side of the periodic box")
-    sigma_bins: float = Field(7.5, ge=1, description="σ1, width of a place field's centre, in bins")
+    sigma_bins: float = Field(7.5, gt=1, description="σ1, width of a place field's centre, in bins")
     components: int = Field(4, ge=1, description="deflated units of one network")
     networks: int = Field(8, ge=1, description="networks with initial weights of their own; units = their product")
     extent_m: float = Field(0.8, gt=0, description="side of the periodic box in metres")
@@ -227,7 +230,7 @@ class Dordek(Model):
 
     def fit(self, world: World) -> None:
         """Compute the maps. They depend on the config alone: the box is the model's own, and ``world`` only a plane."""
-        _plane(world.arena)
+        check_plane(self, world.arena)
         self._fit()
 
     def _fit(self) -> None:
@@ -239,7 +242,7 @@ class Dordek(Model):
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
     ) -> Representation:
         """Weights at the animal's place, ``(B, T, N)``; an unfitted model is fitted first."""
-        _plane(trajectories.arena)
+        check_plane(self, trajectories.arena)
         self._fit()
         half = self.config.extent_m / 2
         box = ((-half, half), (-half, half))
@@ -247,6 +250,19 @@ class Dordek(Model):
         return Representation(self.config.bins * rates)
 
 
-def _plane(arena: Arena) -> None:
+def check_plane(model: Model, arena: Arena) -> None:
+    """`InputError` for a line; a warning for a plane in which two periods of the lattice do not fit."""
     if arena.dimensions != 2:
-        raise InputError(f"{Dordek.card.id}: the arena has 1 dimension; give a plane, such as Arena.square(1.0)")
+        raise InputError(f"{model.card.id}: the arena has 1 dimension; give a plane, such as Arena.square(1.0)")
+    period_m = SPACING * model.config.sigma_bins * model.config.extent_m / model.config.bins
+    if min(arena.size_m) < 2 * period_m:
+        _warn(
+            f"{model.card.id}: the arena, {min(arena.size_m):g} m wide, is smaller than two periods of {period_m:.2f} "
+            "m; lattices are not well told in it"
+        )
+
+
+@lru_cache
+def _warn(message: str) -> None:
+    """Once: the path comes in chunks."""
+    logger.warning(message)

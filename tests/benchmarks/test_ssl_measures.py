@@ -1,6 +1,7 @@
 """Measures of networks: known populations, what is chosen from a scan, and the command."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from entorhinal.benchmarks import ssl_measures
 from entorhinal.benchmarks.ssl_measures import MEASURES, chosen, measure, walks_of
 from entorhinal.families import make
 from entorhinal.families.checkpoint import save
+from entorhinal.families.registry import get_class
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -56,6 +58,21 @@ def test_a_velocity_network_is_measured_and_one_code_everywhere_has_no_separatio
         frozen, _ = measure(model, device=CPU, walks=20, null_maps=2)
     assert frozen["grid_fraction"] == 0 or frozen["grid_fraction"] != frozen["grid_fraction"]
     assert not frozen["separation"] > 0
+
+
+def test_the_end_of_a_path_is_decoded_where_the_model_can() -> None:
+    phases, _ = measure(make("coding_theory/residue"), device=CPU, walks=30, null_maps=1)
+    assert phases["path_error_m"] < 0.05
+    still, _ = measure(_Still(make("coding_theory/residue").config), device=CPU, walks=30, null_maps=1)
+    assert still["path_error_m"] > 0.3
+    assert math.isnan(measure(make("controls/place_cells"), device=CPU, walks=30, null_maps=1)[0]["path_error_m"])
+
+
+class _Still(get_class("coding_theory/residue")):
+    """Always decodes the place where all walks began."""
+
+    def decode(self, representation):
+        return torch.zeros(*representation.rates.shape[:2], 2)
 
 
 def test_the_setting_chosen_has_the_highest_score_of_those_with_enough_units() -> None:

@@ -1,0 +1,45 @@
+"""How do trained models of ``function_optimization`` look?  Measures of every network, and maps of one a condition."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import SubFigure
+
+from entorhinal.analysis import plots
+from entorhinal.paper_figures.figure import Data
+from entorhinal.paper_figures.ssl_networks import strip
+
+__all__ = ["counted", "draw_maps", "draw_measures"]
+
+
+def counted(data: Data) -> Data:
+    """Conditions named with the number of their networks."""
+    count = data.table.groupby("condition")["condition"].transform("size")
+    names = data.table["condition"] + " (n = " + count.astype(str) + ")"
+    return Data(data.table.assign(condition=names), data.arrays)
+
+
+def draw_measures(canvas: Canvas | SubFigure, data: Data, conditions: Sequence[str], panels: Mapping[str, str]) -> None:
+    """A panel a measure (column: label), every network a dot, with the number of networks of each condition."""
+    named = counted(data)
+    number = data.table["condition"].value_counts()
+    names = [f"{name} (n = {number.get(name, 0)})" for name in conditions]
+    for ax, letter, (measure, label) in zip(canvas.subplots(1, len(panels)), "abcdefgh", panels.items(), strict=False):
+        strip(ax, named, names, measure, label)
+        ax.set_title(letter, loc="left", fontweight="bold")
+
+
+def draw_maps(canvas: SubFigure, data: Data, conditions: Sequence[str], side_m: float, letter: str) -> None:
+    """Maps of one network a condition, a row each, from best to worst score."""
+    shown = [name for name in conditions if name in data.arrays]
+    grid = canvas.subplots(max(1, len(shown)), 6, squeeze=False)
+    for ax in grid.ravel():
+        ax.set_axis_off()
+    for row, name in zip(grid, shown, strict=False):
+        for ax, rates in zip(row, data.arrays[name], strict=False):
+            plots.rate_map(ax, rates, bin_m=side_m / rates.shape[-1], scale_bar=ax is row[0])
+            ax.set_axis_on()
+        row[0].set_title(name, loc="left", fontsize=6)
+    if not shown:
+        grid[0, 2].text(0.5, 0.5, "not run: benchmarks/sweeps says how", ha="center")
+    canvas.suptitle(letter, x=0.01, ha="left", fontweight="bold")
