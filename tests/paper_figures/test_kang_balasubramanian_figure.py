@@ -15,6 +15,9 @@ from entorhinal.paper_figures import kang_balasubramanian_modules as module
 from entorhinal.paper_figures.figure import Claim, Data
 
 
+stored = module.stored  # the fixture below replaces it
+
+
 def followed() -> pd.DataFrame:
     """What is stored of two systems of four sheets: two modules that fit, and spacings that grow."""
     fit = (0.33, 0.332, 0.572, 0.571), (0.1, 0.1, 0.1 + np.pi / 6, 0.1 + np.pi / 6)
@@ -84,7 +87,7 @@ def test_lattices_that_fit_are_told(computed: Data) -> None:
 
 def test_without_the_stored_table_claims_on_it_are_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr(module, "LONG_PATHS", tmp_path)
-    data = Data(module.stored())
+    data = Data(stored())
     for claim in module.claims[-3:]:
         assert claim.judge("f", data).verdict == claim.judge("f", claim.control(data)).verdict == "not run"
 
