@@ -14,7 +14,6 @@ import pytest
 from entorhinal.paper_figures import kang_balasubramanian_modules as module
 from entorhinal.paper_figures.figure import Claim, Data
 
-
 stored = module.stored  # the fixture below replaces it
 
 
