@@ -49,6 +49,7 @@ NAMES = {
     "kang_balasubramanian": "Kang & Balas.",
     "guanella": "Guanella",
     "couey": "Couey",
+    "peak_selection_sheet": "Peak selection",
     "dordek": "Dordek",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",

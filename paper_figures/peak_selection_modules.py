@@ -105,7 +105,7 @@ def measure_sheet(kernel: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 def in_modules(table: pd.DataFrame) -> pd.DataFrame:
     """With the module of each window (−1: none) and its median period."""
-    period, width = (table[column].to_numpy() for column in ("period_neurons", "width_neurons"))
+    period, width = (table[column].to_numpy(copy=True) for column in ("period_neurons", "width_neurons"))
     module, typical = np.full(len(table), -1), np.full(len(table), np.nan)
     for index, found in enumerate(plateaus(period, width)):
         module[found.first : found.last + 1] = index
