@@ -1,5 +1,6 @@
 """Coupled sheets along walks: a known movement gives back their lattices in metres, and files hold what was run."""
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -67,3 +68,19 @@ def test_a_run_has_a_row_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(table["run"]) == {"small"}
     assert isinstance(table, pd.DataFrame)
     assert said["config"]["networks"] == 2
+
+
+SHIPPED = attractor_modules.LONG_PATHS / f"{attractor_modules.NAME}.json"
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="the table was not made yet")
+def test_the_shipped_table_is_of_the_model_of_today() -> None:
+    said = json.loads(SHIPPED.read_text())
+    assert {one["run"]: one["config"] for one in said} == {
+        name: KangBalasubramanian.make(**config).config.model_dump(mode="json")
+        for name, config in attractor_modules.RUNS.items()
+    }
+    assert not any(one["dirty"] for one in said)
+    table = pd.read_csv(SHIPPED.with_suffix(".csv"))
+    networks = table.groupby("run")["network"].apply(list).to_dict()
+    assert networks == {name: [1, 2, 3, 4, 5, 6] for name in attractor_modules.RUNS}
