@@ -8,7 +8,7 @@ from torch import Tensor
 
 from entorhinal.analysis.tensors import Array, as_tensor
 
-__all__ = ["Plateau", "local_displacements", "local_periods", "plateaus"]
+__all__ = ["Plateau", "local_displacements", "local_periods", "plateaus", "sheet_periods"]
 
 PADDING = 16
 """Windows are padded to so many times their length before the transform."""
@@ -64,6 +64,47 @@ def local_periods(
     offset = (0.5 * (before - after) / bend.where(bend < 0, torch.inf)).clamp(-0.5, 0.5)
     centres = torch.arange(parts.shape[-2], dtype=torch.float64) * stride + (window - 1) / 2
     return centres, PADDING * window / (best[..., 0] + offset)
+
+
+def sheet_periods(
+    sheet: Array, *, window: int = 96, stride: int = 8, shortest: float = 8.0, longest: float = 60.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Period of the waves of a sheet that is periodic along its rows, in windows along its columns.
+
+    Args:
+        sheet: (H, W) rates.
+        window, stride: rows.
+        shortest, longest: periods sought, in neurons.
+
+    Returns:
+        Centres (V,) of the windows, from 0 at the first row; periods (V,) of the ring of the spectrum with most power
+        (mean wave number from 0.8 to 1.25 of its peak), in neurons; and how hexagonal that ring is (V,): the size of
+        its sixfold part less that of its twofold part, over its power. 1 is a triangular lattice; stripes, squares and
+        waves of all directions have 0. A Hann window along the columns.
+
+    Raises:
+        ValueError: fewer rows than a window, periods out of order.
+    """
+    if not 2 < shortest < longest <= window:
+        raise ValueError(f"shortest {shortest:g} and longest {longest:g} must rise, between 2 and the window {window}")
+    rates = as_tensor(sheet, "sheet", "H, W")
+    if len(rates) < window:
+        raise ValueError(f"the sheet has {len(rates)} rows; a window of {window} needs as many")
+    parts = rates.unfold(0, window, stride).mT  # (V, window, W)
+    taper = torch.hann_window(window, dtype=rates.dtype)[:, None]
+    parts = (parts - (taper * parts).mean((1, 2), keepdim=True) / taper.mean()) * taper
+    power = torch.fft.fft2(parts, s=(PADDING * window, rates.shape[1])).abs().square()
+    ky, kx = (torch.fft.fftfreq(n, dtype=torch.float64) for n in power.shape[1:])
+    radius, angle = ky[:, None].hypot(kx), torch.atan2(ky[:, None].expand(power.shape[1:]), kx.expand(power.shape[1:]))
+    sought = (radius > 1 / longest) & (radius < 1 / shortest)
+    bins = (radius * 2 * window).round().long()[sought]
+    rings = torch.zeros(len(power), int(bins.max()) + 2, dtype=power.dtype).index_add_(1, bins, power[:, sought])
+    peak = (rings / (torch.arange(rings.shape[1]) + 0.5).sqrt()).argmax(1)[:, None, None] / (2 * window)
+    ring = power * ((radius > 0.8 * peak) & (radius < 1.25 * peak))
+    total = ring.sum((1, 2))
+    sixfold, twofold = ((ring * torch.exp(order * 1j * angle)).sum((1, 2)).abs() / total for order in (6, 2))
+    centres = torch.arange(len(power), dtype=torch.float64) * stride + (window - 1) / 2
+    return centres, total / (ring * radius).sum((1, 2)), sixfold - twofold
 
 
 def plateaus(

@@ -170,13 +170,18 @@ def check_finite(subject: _Subject) -> None:
 
 
 def check_deterministic(subject: _Subject) -> None:
-    """One seed, one result; another seed, another result exactly where the card says stochastic."""
+    """One seed, one result; another seed, other rates where the card says stochastic, another state if noisy_state."""
     paths = subject.trajectories
-    first, again, other = (subject.run(paths, seed=seed).rates for seed in (1, 1, 2))
+    runs = [subject.run(paths, seed=seed) for seed in (1, 1, 2)]
+    first, again, other = (run.rates for run in runs)
     _require(torch.equal(first.nan_to_num(), again.nan_to_num()), "two runs with one seed differ")
     differs = not torch.equal(first.nan_to_num(), other.nan_to_num())
     _require(differs or not subject.card.stochastic, "the card says stochastic, but the generator changes nothing")
     _require(not differs or subject.card.stochastic, "the generator changes the rates; set stochastic=True on the card")
+    states = [[leaf.nan_to_num() for leaf in tree_leaves(run.state) if leaf is not None] for run in runs[::2]]
+    moved = not all(map(torch.equal, *states))
+    _require(moved or not subject.card.noisy_state, "the card says noisy_state, but the generator leaves the state")
+    _require(not moved or subject.card.noisy_state, "the generator moves the state; set noisy_state=True on the card")
 
 
 def check_inputs_untouched(subject: _Subject) -> None:

@@ -106,6 +106,9 @@ class Card(BaseModel):
     dimensions: Literal[1, 2] = 2
     training_extent_m: float | None = Field(None, description="side of the box it was made for; None if anywhere")
     stochastic: bool = Field(False, description="a generator changes its rates")
+    noisy_state: bool = Field(
+        False, description="its noise moves its state; tasks give it a generator, and noise of reading alone none"
+    )
     reads_heading: bool = Field(False, description="its rates depend on heading_rad")
     lattice: Literal["given", "scale given", "emerged", "none"] = Field(
         description="what was put in: the lattice itself, only its scale, neither (it emerged), or there is none"

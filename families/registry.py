@@ -43,6 +43,8 @@ BUILT_IN = {
     "continuous_attractor/kang_balasubramanian-v1": "entorhinal.families.continuous_attractor.kang_balasubramanian"
     ":KangBalasubramanian",
     "continuous_attractor/peak_selection-v1": "entorhinal.families.continuous_attractor.peak_selection:PeakSelection",
+    "continuous_attractor/peak_selection_sheet-v1": "entorhinal.families.continuous_attractor.peak_selection_sheet"
+    ":PeakSelectionSheet",
     "function_optimization/dordek-v1": "entorhinal.families.function_optimization.dordek:Dordek",
     "function_optimization/dordek_hebbian-v1": (
         "entorhinal.families.function_optimization.dordek_hebbian:DordekHebbian"

@@ -24,7 +24,7 @@ from entorhinal.paper_figures.conditions import (
 )
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged
 
-TASK, LONGEST = "topology-v2", 10
+TASK, LONGEST, COLUMNS = "topology-v2", 10, 5
 IDEAL, PLANE, SHUFFLED = "ideal grid", "place cells", "shuffled"
 RESIDUE, SHEET, SIC = "residue", "Burak & Fiete", "SIC"
 FIRST_ROW = (IDEAL, PLANE, SHUFFLED)
@@ -39,8 +39,8 @@ FIGURE = Figure(
         "to death. Grey, from each birth: the 99th percentile of the longest such bar when every unit is rolled in "
         "time by itself. Above each panel the Betti numbers; (1, 2, 1) is a torus. First row: an ideal module, and "
         "place cells (a plane) and shuffled fields, which must be none; then the ideal module's states at their "
-        "toroidal coordinates, coloured by the rate of one of its units. From the shipped records; an empty panel says "
-        "why."
+        "toroidal coordinates, coloured by the rate of one of its units. Then every other model that has a shipped "
+        "record, family by family; below, those without bars, and why."
     ),
     models=MODELS,
     records=tuple((model, TASK) for model in MODELS),
@@ -162,13 +162,18 @@ def _torus(record: Record, found: dict[str, torch.Tensor]) -> dict[str, np.ndarr
 
 
 def draw(data: Data) -> Canvas:
-    canvas = plt.figure(figsize=(180 / 25.4, 150 / 25.4), layout="constrained")
-    grid = canvas.add_gridspec(3, 4)
-    names = [condition.name for condition in CONDITIONS if condition.name not in FIRST_ROW]
-    cells = [(0, column) for column in range(3)] + [divmod(4 + i, 4) for i in range(len(names))]
-    for cell, name in zip(cells, (*FIRST_ROW, *names), strict=True):
-        _draw_bars(canvas.add_subplot(grid[cell]), data, name)
-    ax = canvas.add_subplot(grid[0, 3], projection="3d")
+    shown = set(data.table.loc[data.table["metric"] == "bar", "condition"])
+    others = [condition.name for condition in CONDITIONS if condition.name not in FIRST_ROW]
+    drawn = [name for name in others if name in shown]
+    rows = 1 + -(-len(drawn) // COLUMNS)
+    canvas = plt.figure(figsize=(180 / 25.4, (34 * rows + 14) / 25.4), layout="constrained")
+    grid = canvas.add_gridspec(rows + 1, COLUMNS, height_ratios=(*[1] * rows, 0.35))
+    cells = [(0, column) for column in range(len(FIRST_ROW))] + [
+        divmod(COLUMNS + i, COLUMNS) for i in range(len(drawn))
+    ]
+    for cell, name in zip(cells, (*FIRST_ROW, *drawn), strict=True):
+        _draw_bars(canvas.add_subplot(grid[cell]), data, name, last=cell[0] == rows - 1)
+    ax = canvas.add_subplot(grid[0, len(FIRST_ROW) :], projection="3d")
     ax.set_title(f"{IDEAL}: a unit's rate\non the torus", fontsize=7)
     if "rate" in data.arrays:
         plots.torus_3d(ax, data.arrays["coordinates"], data.arrays["rate"])
@@ -176,23 +181,42 @@ def draw(data: Data) -> Canvas:
         ax.set_box_aspect((1, 1, 1), zoom=1.6)
     else:
         _say(ax, "not run")
+    _draw_reasons(canvas.add_subplot(grid[rows, :]), data, [name for name in others if name not in shown])
     return canvas
 
 
-def _draw_bars(ax: Axes, data: Data, name: str) -> None:
+def _draw_reasons(ax: Axes, data: Data, names: list[str]) -> None:
+    """Conditions without bars, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        reasons.setdefault(_reason(data, name), []).append(name)
+    ax.set_axis_off()
+    text = "\n".join(fill(f"{why}: {', '.join(who)}", 150) for why, who in reasons.items())
+    ax.annotate(text, (0, 1), xycoords="axes fraction", va="top", fontsize=6, color=plots.GREY)
+
+
+def _reason(data: Data, name: str) -> str:
+    rows = data.table[(data.table["condition"] == name) & (data.table["task"] == TASK)]
+    reasons = rows["reason"].dropna()[lambda text: text != ""]
+    return str(reasons.iloc[-1]) if len(reasons) else "not run"
+
+
+def _draw_bars(ax: Axes, data: Data, name: str, *, last: bool) -> None:
     rows = data.table[(data.table["condition"] == name) & (data.table["task"] == TASK)]
     bars = rows[rows["metric"] == "bar"]
     if bars.empty:
         ax.set_title(name, fontsize=7)
-        reasons = rows["reason"].dropna()[lambda text: text != ""]
-        _say(ax, fill(reasons.iloc[-1], 22) if len(reasons) else "not run")
+        _say(ax, fill(_reason(data, name), 22))
         return
     each = [bars[bars["dimension"] == dimension] for dimension in range(3)]
     threshold = np.array([part["chance"].max() if len(part) else 0.0 for part in each])
     plots.barcode(ax, [part[["birth", "death"]].to_numpy(float) for part in each], threshold=threshold)
     betti = ", ".join(f"{value_of(data, name, TASK, f'betti_{dimension}'):.0f}" for dimension in range(3))
     verdict = "torus" if _is_torus(data, name) == 1 else "no torus"
-    ax.set_title(f"{name}\n({betti}): {verdict}", fontsize=7)
+    ax.set_title(f"{name}\n({betti}): {verdict}", fontsize=6.5, fontweight="bold" if verdict == "torus" else "normal")
+    ax.tick_params(labelsize=6)
+    if not last:
+        ax.set_xlabel("")
 
 
 def _say(ax: Axes, text: str) -> None:

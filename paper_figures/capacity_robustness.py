@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure as Canvas
 
 from entorhinal.analysis import plots
@@ -15,7 +16,9 @@ from entorhinal.benchmarks.records import SHIPPED, load_records
 from entorhinal.benchmarks.tasks.capacity import ERROR, PITCH_M
 from entorhinal.paper_figures.conditions import (
     CONDITIONS,
+    FAMILIES,
     MODELS,
+    Condition,
     metric_table,
     record_of,
     value_of,
@@ -34,25 +37,9 @@ SHOWN = {
     "metric": (ISOMETRY, "metric_cv"),
 }
 """What the panels show one number of a model of."""
-LOOKS = dict(
-    zip(
-        (condition.name for condition in CONDITIONS),
-        (
-            (plots.BLUE, "o"),
-            ("#56b4e9", "D"),
-            (plots.ORANGE, "s"),
-            ("#e69f00", "P"),
-            ("#cc79a7", "v"),
-            ("#cc79a7", "<"),
-            (plots.GREEN, "*"),
-            ("#444444", "o"),
-            ("#444444", "x"),
-            (plots.GREY, "+"),
-            (plots.GREY, "d"),
-        ),
-        strict=True,
-    )
-)
+COLOURS = dict(zip(FAMILIES, ("#56b4e9", plots.ORANGE, "#e69f00", "#cc79a7", plots.GREEN, "#444444"), strict=True))
+CURVE_COLOURS = dict(zip(CURVES, (plots.BLUE, "#56b4e9", plots.GREEN), strict=True))
+HIGHEST = 8.0  # noise tried
 
 FIGURE = Figure(
     id="capacity_robustness",
@@ -60,13 +47,15 @@ FIGURE = Figure(
     caption=(
         "(a) Bits of place an axis, log2(joint range / resolution), against the noise on every rate (in multiples of "
         "its own modulation) at which the error of a reader that follows the code is half of chance. Arrows: the range "
-        "is at least as long as was walked (4 m; 0.6 m for the sheet), so the bits are a lower bound; dotted: highest "
-        "noise tried. (b) Smallest over median code distance between places 0.3 to 4 m apart; open: of codes that are "
-        "not ones of place (their paths disagree, or they are flat near the origin), where it is no separation; "
-        "dashed: the three ideal modules. (c) Code distance against distance in units of its plateau: median (thick) "
-        "and nearest place (thin); dotted: the noise floor. (d) Median error of that reader against the noise; dotted: "
-        "chance. (e) Variation of the code's metric over the box, filled, and of units with unrelated phases, open: 0 "
-        "is one speed everywhere. (f) What is empty and why. From the shipped records, one symbol a seed in a and b."
+        "is at least as long as was walked (4 m; 0.6 m for sheets), so the bits are a lower bound; dotted: highest "
+        "noise tried. Numbers name the models as in d, colours their families. (b) Code distance against distance "
+        "in units of its plateau: median (thick) and nearest place (thin); dotted: the noise floor. (c) What is empty "
+        "and why, by number. (d) Smallest over median code distance between places 0.3 to 4 m apart; open: of codes "
+        "that are not ones of place (their paths disagree, or they are flat near the origin), where it is no "
+        "separation; dashed: the three ideal modules. (e) Median error of that reader against the noise, over that of "
+        "chance. (f) Variation of the code's metric over the box, filled, and of units with unrelated phases, open: 0 "
+        "is one speed everywhere. Every model that has a shipped record; medians over seeds in a, one symbol a seed in "
+        "d and f."
     ),
     models=MODELS,
     records=tuple((model, task) for model in MODELS for task in TASKS),
@@ -195,17 +184,20 @@ def compute(progress: Progress, folder: Path = SHIPPED) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas = plt.figure(figsize=(180 / 25.4, 140 / 25.4), layout="constrained")
-    axes = canvas.subplots(2, 3, width_ratios=(1, 1.1, 1))
-    for letter, ax, panel in zip(
-        "abcdef", axes.flat, (_trade, _separation, _curves, _noise, _isometry, _empty), strict=True
-    ):
-        panel(ax, data)
+    known = set(data.table["condition"])
+    shown = [condition for condition in CONDITIONS if condition.name in known]
+    canvas = plt.figure(figsize=(180 / 25.4, (75 + 4.2 * max(len(shown), 8)) / 25.4), layout="constrained")
+    (above,), (below,) = canvas.subfigures(2, 1, squeeze=False, height_ratios=(68, 4.2 * max(len(shown), 8) + 10))
+    trade, curves, empty = above.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    separation, noise, isometry = below.subplots(1, 3, width_ratios=(1, 1, 1), sharey=True)
+    _trade(trade, data, shown)
+    _curves(curves, data)
+    _empty(empty, data, shown)
+    _separation(separation, data, shown)
+    _noise(noise, data, shown)
+    _isometry(isometry, data, shown)
+    for letter, ax in zip("abcdef", (trade, curves, empty, separation, noise, isometry), strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
-    for name, (color, marker) in LOOKS.items():
-        axes[0, 0].plot([], [], marker, color=color, markersize=4, label=name)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    canvas.legend(handles, labels, loc="outside lower center", ncols=6)
     return canvas
 
 
@@ -216,86 +208,111 @@ def _values(data: Data, name: str, *metrics: str) -> np.ndarray:
     return wide.reindex(columns=list(metrics)).to_numpy(float)
 
 
-def _trade(ax: Axes, data: Data) -> None:
-    shown = (SHOWN["noise"][1], SHOWN["bits"][1], "joint_range_m", "reach_m")
-    for name, (color, marker) in LOOKS.items():
-        for noise, bits, range_m, reach_m in _values(data, name, *shown):
-            ax.plot(noise, bits, marker, color=color, markersize=5)
-            if noise + bits > 0 and range_m >= 0.999 * reach_m:
-                ax.annotate("↑", (noise, bits), (0, 2), textcoords="offset points", ha="center", color=color)
-    ax.axvline(8, color=plots.GREY, linewidth=0.6, linestyle=":")
-    ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, 8.6))
-    ax.margins(y=0.15)
+def _middle(values: np.ndarray) -> np.ndarray:
+    """Median over seeds ``(seeds, metrics)`` -> ``(metrics,)``, NaN where there is none."""
+    return np.array([np.median(known) if len(known := column[np.isfinite(column)]) else np.nan for column in values.T])
 
 
-def _names(ax: Axes) -> None:
-    ax.set_yticks(range(len(LOOKS)), list(LOOKS))
-    ax.set_ylim(len(LOOKS) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
+def _trade(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    metrics = (SHOWN["noise"][1], SHOWN["bits"][1], "joint_range_m", "reach_m")
+    points = []
+    for number, condition in enumerate(shown, 1):
+        noise, bits, range_m, reach_m = _middle(_values(data, condition.name, *metrics))
+        if np.isfinite(noise + bits):
+            bound = " ↑" if range_m >= 0.999 * reach_m else ""
+            points.append((noise, bits, f"{number}{bound}", COLOURS[condition.family]))
+            ax.plot(noise, bits, "o", color=COLOURS[condition.family], markersize=3)
+    lowest = -np.inf
+    for noise, bits, text, color in sorted(points, key=lambda point: point[1]):  # none on another
+        lowest = max(bits, lowest + 0.26)
+        ax.annotate(
+            text, (noise, bits), (HIGHEST + 0.3, lowest), color=color, fontsize=6, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.3, "shrinkA": 1, "shrinkB": 2},
+        )  # fmt: skip
+    ax.axvline(HIGHEST, color=plots.GREY, linewidth=0.6, linestyle=":")
+    ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, HIGHEST + 1.0))
+    ax.margins(y=0.08)
 
 
-def _separation(ax: Axes, data: Data) -> None:
-    for y, (name, (color, _)) in enumerate(LOOKS.items()):
-        for separation, ratio in _values(data, name, SHOWN["separation"][1], "min_over_median"):
+def _names(ax: Axes, shown: list[Condition]) -> None:
+    ax.set_yticks(range(len(shown)), [f"{condition.name}  {number}" for number, condition in enumerate(shown, 1)])
+    ax.set_ylim(max(len(shown), 1) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0, labelsize=6)
+    for label, condition in zip(ax.get_yticklabels(), shown, strict=True):
+        label.set_color(COLOURS[condition.family])
+
+
+def _separation(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    for y, condition in enumerate(shown):
+        color = COLOURS[condition.family]
+        for separation, ratio in _values(data, condition.name, SHOWN["separation"][1], "min_over_median"):
             fill_ = color if np.isfinite(separation) else "none"
-            ax.plot(ratio, y, "o", markersize=4.5, markerfacecolor=fill_, markeredgecolor=color, markeredgewidth=0.8)
+            ax.plot(ratio, y, "o", markersize=4, markerfacecolor=fill_, markeredgecolor=color, markeredgewidth=0.8)
     ideal = _values(data, IDEAL, SHOWN["separation"][1])
     if np.isfinite(ideal).any():
         ax.axvline(np.nanmedian(ideal), color=plots.BLUE, linewidth=0.6, linestyle="--", zorder=0)
-    _names(ax)
+    _names(ax, shown)
     ax.set(xlabel="code separation", xlim=(0, None))
 
 
 def _curves(ax: Axes, data: Data) -> None:
-    for name in CURVES:
+    for name, color in CURVE_COLOURS.items():
         rows = data.table[(data.table["condition"] == name) & (data.table["metric"] == "ring")]
         if rows.empty:
             continue
-        color = LOOKS[name][0]
         typical, least = (rows[column].to_numpy(float) for column in ("value", "least"))
         plots.capacity_curve(ax, rows["distance_m"].to_numpy(float), typical, least, color=color)
         ax.axhline(rows["floor"].iloc[0], color=color, linewidth=0.6, linestyle=":")
+    for name, color in CURVE_COLOURS.items():
+        ax.plot([], [], color=color, label=name)
     ax.set(xlabel="distance (m)", ylabel="code distance / plateau")
+    ax.legend(fontsize=6, loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
 
 
-def _noise(ax: Axes, data: Data) -> None:
-    chance = []
-    for name, (color, marker) in LOOKS.items():
-        errors = _values(data, name, *(f"{level}_followed_error_m" for level in NOISE))
-        if np.isfinite(errors).any():
-            middle = np.nanmedian(errors, 0)
-            ax.plot(range(len(NOISE)), middle, marker=marker, color=color, markersize=3, linewidth=1)
-        chance.append(_values(data, name, "chance_error_m").ravel())
-    known = np.concatenate(chance)
-    if np.isfinite(known).any():
-        ax.axhline(np.nanmedian(known), color=plots.GREY, linewidth=0.6, linestyle=":")
+def _noise(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    """A row a condition, a column a level: error over chance, white where there is none."""
+    part = np.full((max(len(shown), 1), len(NOISE)), np.nan)
+    for y, condition in enumerate(shown):
+        metrics = *(f"{level}_followed_error_m" for level in NOISE), "chance_error_m"
+        *errors, chance = _middle(_values(data, condition.name, *metrics))
+        part[y] = np.array(errors) / chance
+    image = ax.imshow(part, aspect="auto", cmap="viridis_r", norm=Normalize(0, 1), interpolation="nearest")
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.figure.colorbar(image, ax=ax, label="error / chance", orientation="horizontal", location="top", aspect=30)
     ax.set_xticks(range(len(NOISE)), [level.removeprefix("noise_").replace("undisturbed", "0") for level in NOISE])
-    ax.set(xlabel="noise (modulations)", ylabel="error (m)", ylim=(0, None))
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("noise (modulations)")
 
 
-def _isometry(ax: Axes, data: Data) -> None:
-    for y, (name, (color, _)) in enumerate(LOOKS.items()):
-        for cv, null in _values(data, name, SHOWN["metric"][1], "null_cv"):
+def _isometry(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    for y, condition in enumerate(shown):
+        color = COLOURS[condition.family]
+        for cv, null in _values(data, condition.name, SHOWN["metric"][1], "null_cv"):
             ax.plot([cv, null], [y, y], color=plots.GREY, linewidth=0.6, zorder=0)
-            ax.plot(null, y, "o", markersize=4.5, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
-            ax.plot(cv, y, "o", markersize=4.5, color=color, clip_on=False)
-    _names(ax)
+            ax.plot(null, y, "o", markersize=4, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
+            ax.plot(cv, y, "o", markersize=4, color=color, clip_on=False)
+    ax.tick_params(axis="y", length=0)
     ax.set(xlabel="variation of the metric", xlim=(0, None))
 
 
-def _empty(ax: Axes, data: Data) -> None:
-    """For each reason, what it leaves empty of which condition."""
-    lines = []
-    for name in LOOKS:
+def _empty(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    """For each reason, what it leaves empty, and of which conditions."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for number, condition in enumerate(shown, 1):
         reasons: dict[str, list[str]] = {}
-        for shown, (task, metric) in SHOWN.items():
-            rows = data.table[(data.table["condition"] == name) & (data.table["task"] == task)]
+        for panel, (task, metric) in SHOWN.items():
+            rows = data.table[(data.table["condition"] == condition.name) & (data.table["task"] == task)]
             here = rows[rows["metric"] == metric]
             if rows.empty:
-                reasons.setdefault("not run", []).append(shown)
+                reasons.setdefault("not run", []).append(panel)
             elif here.empty or here["value"].isna().any():
                 given = (rows if here.empty else here)["reason"].dropna()
-                reasons.setdefault(next(iter(given), "empty").partition(":")[0], []).append(shown)
-        lines += [fill(f"{name}: no {', '.join(what)} ({why})", 46) for why, what in reasons.items()]
+                reasons.setdefault(next(iter(given), "empty").partition(":")[0], []).append(panel)
+        for why, what in reasons.items():
+            found.setdefault((", ".join(what), why), []).append(str(number))
+    lines = [fill(f"{', '.join(numbers)}: no {what} ({why})", 48) for (what, why), numbers in found.items()]
+    if missing := [condition.name for condition in CONDITIONS if condition not in shown]:
+        lines.append(fill(f"not run: {', '.join(missing)}", 48))
     ax.set_axis_off()
-    ax.annotate("\n".join(lines) or "nothing is empty", (0, 1), xycoords="axes fraction", va="top", fontsize=5.5)
+    ax.annotate("\n".join(lines) or "nothing is empty", (0, 1), xycoords="axes fraction", va="top", fontsize=5)

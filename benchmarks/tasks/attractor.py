@@ -1,7 +1,8 @@
 """attractor-v1: is the code's manifold an attractor, does it stay at rest, and do cells keep their phase differences?
 
 Box: a square of the card's training extent (1 m where there is none). Models of more than 4,096 units run the smaller
-of two numbers given as "256 (32)". At most 256 random units are read. Models get no noise.
+of two numbers given as "256 (32)". At most 256 random units are read. Noise that moves a model's state is drawn
+anew for each run below, but for a rest and what is compared with it, which begin with the same draws.
 
 Off-manifold decay. 256 (32) trials of the common walk from random starts, 1 s long, then at rest (displacement 0) for
 2 s (1 s). The rates of all trials are, at each moment, the cloud that samples the manifold under the same input. 32 (4)
@@ -50,7 +51,7 @@ from entorhinal.analysis.integration import CellMaps, fold_maps, follow_phase, l
 from entorhinal.analysis.lattices import common_basis
 from entorhinal.benchmarks.rollout import count_units, rollout
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane, noise_seed
 from entorhinal.families.model import Model, PathIntegrator, State
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -82,16 +83,17 @@ class Attractor:
         groups, maps = [], []
         for i, world in enumerate(worlds):
             walk = world.walk(MAP_TRIALS[large], MAP_STEPS, seed=derive(seed, "attractor", "maps", str(i)))
-            maps.append(_maps(model, walk, units, BINS[large], lambda d, t, i=i: progress(i * t + d, 3 * t)))  # type: ignore[misc]
+            noise = noise_seed(model, seed, "attractor", "maps", str(i))
+            maps.append(_maps(model, walk, units, BINS[large], noise, lambda d, t, i=i: progress(i * t + d, 3 * t)))  # type: ignore[misc]
         scores, found = scores_and_lattices(maps[0].values, maps[0].bin_m)
         for chosen, basis_m in lattice_groups(found, scores):
             cell = fold_maps(replace(maps[0], values=maps[0].values[chosen]), basis_m)
             if cell.explained.nanmedian() > EXPLAINED:
                 groups.append((chosen, cell))
         walk = worlds[0].walk(CLOUD[large], WALK_STEPS, seed=derive(seed, "attractor", "walk"))
-        moving, state = _follow(model, walk, None, units)
+        moving, state = _follow(model, walk, None, units, noise_seed(model, seed, "attractor", "walk"))
         still = _at_rest(walk, REST_STEPS[large])
-        resting, _ = _follow(model, still, state, units)
+        resting, _ = _follow(model, still, state, units, noise_seed(model, seed, "attractor", "rest"))
         _add_decay(result, model, walk, state, resting, units, PUSHED[large], seed)
         progress(5, 6)
         _add_rest(result, groups, moving, resting, walk)
@@ -100,19 +102,25 @@ class Attractor:
         return result
 
 
-def _maps(model: Model, walk: Trajectories, units: Tensor, bins: int, progress: Progress) -> RateMaps:
+def _maps(
+    model: Model, walk: Trajectories, units: Tensor, bins: int, noise: int | None, progress: Progress
+) -> RateMaps:
     accumulator = RateMapAccumulator(walk.arena.extent_m, bins, SMOOTHING_M)
-    for chunk, representation in rollout(model, walk, progress=progress):
+    for chunk, representation in rollout(model, walk, seed=noise, progress=progress):
         accumulator.add(representation.rates[..., units], chunk.position_m)
     return accumulator.result()
 
 
-def _follow(model: Model, walk: Trajectories, state: State, units: Tensor) -> tuple[Tensor, State]:
-    """Rates (B, T, units) in float64 and the state at the end; step by step, so that rates of all units are small."""
+def _follow(model: Model, walk: Trajectories, state: State, units: Tensor, noise: int | None) -> tuple[Tensor, State]:
+    """Rates (B, T, units) in float64 and the state at the end; step by step, so that rates of all units are small.
+
+    noise: seed of the generator, None for no noise.
+    """
     rates = []
+    generator = None if noise is None else torch.Generator(walk.start_m.device).manual_seed(noise)
     with torch.inference_mode():
         for t in range(walk.steps):
-            found = model.represent(walk.chunk(t, t + 1), state)
+            found = model.represent(walk.chunk(t, t + 1), state, generator=generator)
             state = found.state
             rates.append(found.rates[..., units].double())
     return torch.cat(rates, 1), state
@@ -162,12 +170,14 @@ def _add_decay(
     if not reason:
         steps = resting.shape[1]
         first_trials = _at_rest(walk, steps).select(slice(trials))
+        noise = noise_seed(model, seed, "attractor", "rest")
+        begun = _pushed(state, trials, derive(seed, "attractor", "push"))
         try:
-            pushed, _ = _follow(model, first_trials, _pushed(state, trials, derive(seed, "attractor", "push")), units)
+            pushed, _ = _follow(model, first_trials, begun, units, noise)
         except ValueError as error:
             reason = f"the pushed model does not run: {error}"
         else:
-            nudged = [_follow(model, _at_rest(walk, steps, axis), state, units)[0] for axis in (0, 1)]
+            nudged = [_follow(model, _at_rest(walk, steps, axis), state, units, noise)[0] for axis in (0, 1)]
             along = torch.stack(nudged, -1) - resting[..., None]  # (B, T, units, 2)
             distance = torch.stack(
                 [manifold_distance(pushed[:, t], resting[:, t], along[:, t]) for t in range(steps)], 1

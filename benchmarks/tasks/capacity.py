@@ -74,7 +74,7 @@ from entorhinal.benchmarks.places import (
     walk_twice,
 )
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, one_code_a_place
 from entorhinal.families.model import Model
 
 __all__ = ["Capacity"]
@@ -92,7 +92,7 @@ class Capacity:
     title: ClassVar[str] = "Range, resolution and capacity of the code of place"
 
     def why_not(self, model: Model) -> str | None:
-        return in_the_plane(model)
+        return one_code_a_place(model)
 
     def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         generator = torch.Generator().manual_seed(derive(seed, "capacity"))

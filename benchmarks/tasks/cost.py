@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, noise_seed
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -38,8 +38,10 @@ class Cost:
             torch.cuda.reset_peak_memory_stats(device)
         for i, batch in enumerate(_BATCHES):
             walk = world.walk(batch, _STEPS, seed=derive(seed, "cost", str(batch)), speed_m_s=0.2)
-            representation = model.represent(walk.chunk(0, 2))
-            ms = statistics.median(_milliseconds(model, walk, device) for _ in range(_REPEATS)) / _STEPS
+            noise = noise_seed(model, seed, "cost", str(batch))
+            generator = None if noise is None else torch.Generator(device).manual_seed(noise)
+            representation = model.represent(walk.chunk(0, 2), generator=generator)
+            ms = statistics.median(_milliseconds(model, walk, device, generator) for _ in range(_REPEATS)) / _STEPS
             name = "step_ms" if batch == 1 else f"step_ms_{batch}_trials"
             result.add(name, ms, "ms", "lower", n=_REPEATS)
             progress(i + 1, len(_BATCHES))
@@ -55,11 +57,11 @@ class Cost:
 
 
 @torch.inference_mode()
-def _milliseconds(model: Model, walk: Trajectories, device: torch.device) -> float:
+def _milliseconds(model: Model, walk: Trajectories, device: torch.device, generator: torch.Generator | None) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     begun = time.perf_counter()
-    model.represent(walk)
+    model.represent(walk, generator=generator)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return 1e3 * (time.perf_counter() - begun)

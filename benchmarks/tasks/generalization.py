@@ -3,7 +3,8 @@
 World: walled square boxes of 1, 2 and 4 times the side of the card's training extent (1 m where the card has none). In
 each, 64 trials of the common walk (`World.walk`, 20 ms steps) for 40 s, all from the origin: twice as long as the walk
 needs to spread over 8.8 m, and as long in every box, so that a code that drifts with time drifts alike in all three and
-what differs is the place. Walks are sampled on the CPU and so are the same on every device. Models get no noise.
+what differs is the place. Walks are sampled on the CPU and so are the same on every device. Of a model's noise, only
+such as moves its state is on.
 
 Maps: 50², 100² and 100² bins, all smoothed by the Gaussian of `gridness-v2`, 3 cm. It does not grow with the bin (at
 most 8.8 cm, for a model made for 2.2 m), which blurs by its own width: smoothing by one such bin hides lattices of

@@ -24,7 +24,7 @@ from entorhinal.analysis.nulls import NULL_MAPS
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import active_units
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane, noise_seed
 from entorhinal.families.model import Model
 from entorhinal.families.world import Trajectories
 
@@ -87,7 +87,7 @@ def _maps(model: Model, path: Trajectories, seed: int, progress: Progress) -> tu
     """Rate maps ``(units, H, W)`` of the chosen units over the whole path, and the side of a bin in metres."""
     accumulator = RateMapAccumulator(path.arena.extent_m, BINS, SMOOTHING_M)
     units: Tensor | None = None
-    for chunk, representation in rollout(model, path, progress=progress):
+    for chunk, representation in rollout(model, path, seed=noise_seed(model, seed, "gridness"), progress=progress):
         if units is None:
             units = choose_units(representation.rates.shape[-1], UNITS, seed).to(path.start_m.device)
         accumulator.add(representation.rates[..., units], chunk.position_m)

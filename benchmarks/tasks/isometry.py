@@ -28,7 +28,7 @@ from entorhinal.analysis.isometry import isometry, metric_tensor
 from entorhinal.analysis.robustness import modulation
 from entorhinal.benchmarks.places import best_stride_m, slopes, walk_straight
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, one_code_a_place
 from entorhinal.families.model import Model
 
 __all__ = ["IsometryTask"]
@@ -44,7 +44,7 @@ class IsometryTask:
     title: ClassVar[str] = "Metric of the code over the box"
 
     def why_not(self, model: Model) -> str | None:
-        return in_the_plane(model)
+        return one_code_a_place(model)
 
     def run(self, model: Model, *, seed: int, device: torch.device, recording: Recording, progress: Progress) -> Result:
         generator = torch.Generator().manual_seed(derive(seed, "isometry"))

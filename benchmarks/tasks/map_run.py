@@ -13,7 +13,7 @@ from torch import Tensor
 from entorhinal.analysis import RateMapAccumulator, RateMaps
 from entorhinal.analysis.tensors import standardized
 from entorhinal.benchmarks.rollout import rollout
-from entorhinal.benchmarks.tasks.task import choose_units
+from entorhinal.benchmarks.tasks.task import choose_units, noise_seed
 from entorhinal.families.model import Model
 from entorhinal.families.world import Trajectories
 
@@ -65,7 +65,9 @@ def run_maps(
     units: Tensor | None = None
     samples: list[Tensor] = []
     done = missing = infinite = 0
-    for chunk, representation in rollout(model, walk, progress=lambda step, steps: report(step / steps)):
+    for chunk, representation in rollout(
+        model, walk, seed=noise_seed(model, seed, "maps"), progress=lambda step, steps: report(step / steps)
+    ):
         if units is None:
             units = choose_units(representation.rates.shape[-1], at_most, seed).to(walk.start_m.device)
         rates = representation.rates[..., units]

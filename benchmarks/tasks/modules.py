@@ -4,7 +4,8 @@ World: a walled square box, 64 trials of the common walk (`World.walk`, 20 ms st
 in `generalization-v2`. Its side is the largest that the model is asked to answer for: twice the card's training
 extent, at most 4 m (the box of Schaeffer et al. 2023); 4 m for models made for no box in particular. A model that has
 no answer there (more than a tenth of the rates is NaN, as for tables) is run once more in a box of its training extent.
-side_m says which it was. Walks are sampled on the CPU. Models get no noise.
+side_m says which it was. Walks are sampled on the CPU. Of noise, only such as moves the state
+is on.
 
 Maps: 64² bins, smoothed by a Gaussian of 3 cm. Units: at most 128, drawn at random by the seed. Active: a range
 of at least 1 % of the largest. Grid units score above all of 100 noise maps (a 99th percentile: Schaeffer et al. 2023),

@@ -46,7 +46,7 @@ from entorhinal.analysis.integration import (
 from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import anchored, follow
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, noise_seed
 from entorhinal.families.model import Decoder, Model, PathIntegrator, Trainable
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -76,7 +76,7 @@ class PathIntegration:
             path = recording.load().to(device)
             walks["recorded"] = _minutes(path)
             if isinstance(model, Decoder):
-                self._whole(model, path, result, progress)
+                self._whole(model, path, seed, result, progress)
         reason = "one-dimensional model"
         if plane:
             steps_m, reason = _training_steps(model, walks["walk"], seed)
@@ -101,9 +101,10 @@ class PathIntegration:
             result.add("recorded_localisation_error_median_m", torch.nan, "m", "lower", reason=reason)
         return result
 
-    def _whole(self, model: Model, path: Trajectories, result: Result, progress: Progress) -> None:
+    def _whole(self, model: Model, path: Trajectories, seed: int, result: Result, progress: Progress) -> None:
         """The whole recording in one trial, read by the model's own decoder."""
-        decoded_m = follow(model, path, choose=None, progress=progress).decoded_m
+        noise = noise_seed(model, seed, "path_integration", "whole")
+        decoded_m = follow(model, path, choose=None, seed=noise, progress=progress).decoded_m
         assert decoded_m is not None
         decoded_m = anchored(decoded_m, path)
         error = path_error(decoded_m, path.position_m, path.displacement_m)
@@ -124,7 +125,8 @@ class PathIntegration:
         self, model: Model, walk: Trajectories, name: str, seed: int, result: Result, progress: Progress
     ) -> None:
         """All trials run at once: even ones calibrate, odd ones test."""
-        run = follow(model, walk, choose=lambda total: choose_units(total, UNITS, seed), progress=progress)
+        noise = noise_seed(model, seed, "path_integration", name)
+        run = follow(model, walk, choose=lambda total: choose_units(total, UNITS, seed), seed=noise, progress=progress)
         accumulator = RateMapAccumulator(walk.arena.extent_m, BINS, SMOOTHING_M)
         templates = accumulator.add(run.rates[0::2], walk.position_m[0::2]).result()
         if walk.dimensions == 2:

@@ -3,8 +3,8 @@
 World: the common walk (`World.walk`, 20 ms steps) in a 1 m box, 64 trials of 10 s from random places (8 trials for
 models of more than 4,096 units, so that a sheet of 128² neurons takes a minute). Even trials calibrate the decoder
 (`decode_positions`, 25 bins a side, smoothed by 3 cm) and odd trials test it, ten times a second. Units: at most 256,
-drawn at random by the seed. Models get no noise while they walk: what is disturbed is what a reader sees of them, or
-their weights. The decoder was calibrated on the undisturbed model.
+drawn at random by the seed. While models walk, only noise that moves their state is on: what is disturbed is what a
+reader sees of them, or their weights. The decoder was calibrated on the undisturbed model.
 
 noise     Gaussian noise on every rate, standard deviation in multiples of the unit's own: the decoder standardises
           units, and noise of one size would be that of the quietest.
@@ -49,7 +49,7 @@ from entorhinal.analysis.robustness import kept_units, modulation, tolerance, wi
 from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import count_units, follow
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane, noise_seed
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -78,6 +78,7 @@ class Robustness:
             model,
             walk,
             choose=lambda units: choose_units(units, UNITS, seed),
+            seed=noise_seed(model, seed, "robustness"),
             progress=lambda done, _: progress(done, total),
         )
         rates = run.rates.where(run.rates.isfinite(), torch.nan)
@@ -125,7 +126,12 @@ class Robustness:
 
         def reweighted(level: float) -> "_Read":
             perturbed = _with_weight_noise(model, level, _generator(seed, f"weights {level:g}"))
-            found = follow(perturbed, reader.walk, choose=lambda units: choose_units(units, UNITS, seed)).rates
+            found = follow(
+                perturbed,
+                reader.walk,
+                choose=lambda units: choose_units(units, UNITS, seed),
+                seed=noise_seed(model, seed, "robustness", f"weights {level:g}"),
+            ).rates
             return reader.read(found.where(found.isfinite(), torch.nan))
 
         add("noise", NOISE, noisy, maps=True)

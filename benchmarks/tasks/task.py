@@ -85,6 +85,17 @@ def choose_units(total: int, at_most: int, seed: int) -> Tensor:
     return torch.randperm(total, generator=generator)[:at_most].sort().values
 
 
+def noise_seed(model: Model, seed: int, *names: str) -> int | None:
+    """The seed of the noise that moves a model's state, by name; None for all others, which run free of noise."""
+    return derive(seed, "noise", *names) if model.card.noisy_state else None
+
+
 def in_the_plane(model: Model) -> str | None:
     """Why a model cannot be scored in a box, if so."""
     return None if model.card.dimensions == 2 else "one-dimensional model in a two-dimensional arena"
+
+
+def one_code_a_place(model: Model) -> str | None:
+    """Why there is no one code for a place of the plane, if so."""
+    noisy = "its noise moves its state: there is no one code for a place" if model.card.noisy_state else None
+    return in_the_plane(model) or noisy

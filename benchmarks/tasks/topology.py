@@ -10,7 +10,7 @@ The states. A second walk, 15 trials of 20 s from the origin in a box of 3.5 of 
 15,000 moments, all of which are used, as the choice of the most active ones would favour some phases of a code without
 noise. `torus` thins them to 600 points. Without a module all active units are judged together, in the box of the
 training extent: a map of the plane that is no torus must be called none. Walks, moments and rolls come from the seed.
-Models get no noise.
+Of noise, only such as moves the state is on.
 
 is_torus               1 where the Betti numbers are 1, 2, 1.
 betti_0, _1, _2        components, loops, cavities that stand out (`betti_numbers`).
@@ -55,7 +55,7 @@ from entorhinal.benchmarks.records import Direction
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import active_units
-from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane
+from entorhinal.benchmarks.tasks.task import Progress, Recording, Result, choose_units, in_the_plane, noise_seed
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, World
 
@@ -159,7 +159,8 @@ def _walk(
     accumulator = RateMapAccumulator(path.arena.extent_m, bins, SMOOTHING_M)
     units: Tensor | None = None
     samples: list[Tensor] = []
-    for chunk, representation in rollout(model, path, progress=progress):
+    noise = noise_seed(model, seed, "topology", name)
+    for chunk, representation in rollout(model, path, seed=noise, progress=progress):
         if units is None:
             units = choose_units(representation.rates.shape[-1], UNITS, seed).to(device)
         rates = representation.rates[..., units]

@@ -42,11 +42,11 @@ class BurakFieteSpiking(Model):
             "id": "continuous_attractor/burak_fiete_spiking-v1",
             "title": "Continuous attractor sheet with spikes",
             "stochastic": True,
+            "noisy_state": True,
             "deviations": (
                 *BurakFiete.card.deviations[:2],
                 "intervals are drawn in the neuron's own time, at most one spike a step; the paper draws each step",
                 "settles, and reaches a start, without spikes",
-                "the suite of tasks gives no generator: its scores are those of the sheet without spikes",
                 *BurakFiete.card.deviations[3:],
             ),
             "provenance": {

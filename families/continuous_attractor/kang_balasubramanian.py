@@ -14,7 +14,8 @@ difference in l(z) is too large, and then jump to another that still has many bu
 
 r is a place on a sheet in neurons, e the direction that a neuron prefers (each 2×2 block has all four), v the animal's
 velocity. Both sums are circular convolutions of all sheets at once; the input fades before the sheet's edge. The
-transform of (4) is greatest at k = 3.2/l, hence spacings near (2/√3) 2π/k = 2.27 l without coupling.
+transform of (4) is greatest at k = 3.2/l, hence spacings near (2/√3) 2π/k = 2.27 l without coupling. Modules whose
+lattices fit are no independent codes of place: they repeat together, with the largest spacing.
 
 Citation: L. Kang and V. Balasubramanian, eLife 8, e46687 (2019).
 """
@@ -105,9 +106,18 @@ class KangBalasubramanian(AttractorSheet):
             "the animal walks from the origin to its start; the times and directions of settling are our own",
             "rates without spikes and without noise",
             "found, paper's system: modules of networks 1-4, 5-9 and 10-12, ratio 1.76 (paper 1.74), turned by 30°; "
-            "without coupling the spacing is 2.27 l. Two networks lock at 1, √3 and 2 with a spread of 6; √7/2 was not "
-            "met in a few tries with a spread of 12",
-            "found, default: two modules of three networks, about 11 and 20 neurons, the upper one less flat",
+            "without coupling the spacing is 2.27 l. Two networks lock at 1, √3 and 2 with a spread of 6; other "
+            "couplings are in the claims kang_root_7 and kang_about_1_4",
+            "found, default: two modules of three networks, about 11 and 20 neurons on the sheets, the upper one less "
+            "flat. Along walks at a rat's speed the networks of a module move so that they have one spacing in metres "
+            "(0.33 and 0.57 m: 1.72, turned by 30°), and the places that the two modules say stay within 1 cm of each "
+            "other: the coarse lattice is part of the fine one, so all units together repeat with the coarse spacing",
+            "found: hence one decoder for the whole box is at chance in 1 m (0.56 m of 0.57), though the error is 5 cm "
+            "when followed from the start (robustness-v1); ideal modules of 0.38 m and √3 times that, turned by 30°, "
+            "are at chance there too (0.66 m of 0.55), those of ratio 1.42 are not (3 mm). It is the paper's mechanism "
+            "and no fault of integration",
+            "found: the common walk of the suite (0.95 m/s, at times 3 m/s) leaves the linear range, and the finest "
+            "network then slips against its module: 12 cm within 10 s, others 3 to 6 cm, against 2 cm at 0.25 m/s",
         ),
         provenance={
             "networks": "our choice, 6 as in the paper's small system; its standard is 12 (Table 1)",

@@ -103,8 +103,7 @@ class PeakSelection(AttractorSheet):
         supervision="none",
         tasks=("path_integration", "cost"),
         deviations=(
-            "one dimension only: the fixed-scale kernel of the two-dimensional sheet could not be settled from what we "
-            "have of the paper",
+            "one dimension; in two it is `peak_selection_sheet`",
             "strengths of the two interactions are our own, with each normalised by its width so that the transform "
             "has the same height all along the line; uniform activity is unstable from a = 2.31 on",
             "σ grows geometrically, so that modules have similar lengths; any smooth gradient would do",

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entorhinal.analysis.scales import local_displacements, local_periods, plateaus
+from entorhinal.analysis.scales import local_displacements, local_periods, plateaus, sheet_periods
 
 
 def chirp(period: torch.Tensor) -> torch.Tensor:
@@ -54,6 +54,42 @@ def test_displacement_of_a_moving_wave(step: float) -> None:
     centres, moved = local_displacements(moving, moving[0])
     assert moved.shape == (5, len(centres))
     assert (moved - step * torch.arange(5)[:, None]).abs().max() < 0.15
+
+
+def lattice(period: float, turn_deg: float, *, columns: int = 120, waves: int = 3) -> torch.Tensor:
+    """Waves of one period, 180° / ``waves`` apart, on a sheet of 200 rows; ``columns`` should hold whole waves."""
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(float(columns)), indexing="ij")
+    angle = (turn_deg + 180 / waves * torch.arange(waves)).deg2rad()
+    along = x[..., None] * angle.cos() + y[..., None] * angle.sin()
+    return torch.cos(2 * math.pi * along / period).sum(-1)
+
+
+@pytest.mark.parametrize(("period", "turn_deg", "columns"), [(12, 0, 120), (15, 0, 120), (20, 0, 120), (15, 30, 121)])
+def test_period_of_a_lattice_on_a_sheet(period: float, turn_deg: float, columns: int) -> None:
+    centres, found, hexagonal = sheet_periods(lattice(period, turn_deg, columns=columns))
+    assert centres.tolist() == [47.5 + 8 * k for k in range(14)]
+    assert (found / period - 1).abs().max() < 0.02
+    assert hexagonal.min() > 0.85
+
+
+def test_stripes_squares_and_noise_are_not_hexagonal() -> None:
+    noise = torch.rand(200, 120, generator=torch.Generator().manual_seed(0))
+    for sheet in (lattice(15, 0, waves=1), lattice(15, 0, waves=2), noise):
+        assert sheet_periods(sheet)[2].max() < 0.4
+
+
+def test_two_scales_of_a_sheet_are_found_where_they_are() -> None:
+    sheet = torch.cat((lattice(12, 0), lattice(20, 0)))
+    centres, found, _ = sheet_periods(sheet)
+    assert (found[centres < 140] / 12 - 1).abs().max() < 0.05
+    assert (found[centres > 260] / 20 - 1).abs().max() < 0.05
+
+
+def test_bad_sheets_are_refused() -> None:
+    with pytest.raises(ValueError, match="window of 96"):
+        sheet_periods(torch.rand(50, 60))
+    with pytest.raises(ValueError, match="must rise"):
+        sheet_periods(torch.rand(200, 60), shortest=70.0)
 
 
 def test_bad_input() -> None:

@@ -1,5 +1,6 @@
 """`evaluate` writes records that can be trusted, and the tasks find what is known of the controls."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,11 +11,32 @@ from entorhinal.benchmarks import evaluate, leaderboard, load_records
 from entorhinal.benchmarks.evaluation import choose_device, prepare
 from entorhinal.benchmarks.tasks import TASKS, get_task, suite
 from entorhinal.benchmarks.tasks.path_integration import _minutes
-from entorhinal.benchmarks.tasks.task import Recording
+from entorhinal.benchmarks.tasks.task import Recording, noise_seed
 from entorhinal.families import make, save
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation
 from entorhinal.families.world import load_recording
+
+IDEAL = make("controls/ideal_grid", spacing_m=(0.3, 0.4), orientation_rad=(0.1, 0.3), units_per_module=10)
+STEP_M = 0.005
+
+
+class Drifting(type(IDEAL)):  # type: ignore[misc]
+    """`IDEAL` whose place makes a step of ``STEP_M`` along each axis, at random, in every step where noise is given."""
+
+    card = IDEAL.card.model_copy(update={"stochastic": True, "noisy_state": True})
+
+    @classmethod
+    def make(cls) -> "Drifting":
+        return cls(IDEAL.config)
+
+    def represent(self, trajectories, state=None, *, generator=None) -> Representation:
+        if generator is not None:
+            shape = trajectories.displacement_m.shape
+            noise = STEP_M * torch.randn(shape, generator=generator)
+            displacement_m = trajectories.displacement_m + noise
+            trajectories = dataclasses.replace(trajectories, displacement_m=displacement_m)
+        return super().represent(trajectories, state)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +91,43 @@ def test_the_same_seed_gives_the_same_numbers(ideal) -> None:
     config = {k: v for k, v in ideal[0][0].config.items() if k != "seed"}
     again = evaluate("controls/ideal_grid", ["path_integration"], config=config, device="cpu")
     assert again[0].metrics == ideal[0][1].metrics
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("task", [id for id in TASKS if id not in ("capacity-v1", "isometry-v1")])
+def test_noise_is_given_to_models_whose_state_it_moves_and_to_no_others(task: str, noisy: bool) -> None:
+    class Seen(type(IDEAL)):
+        card = IDEAL.card.model_copy(update={"stochastic": True, "noisy_state": noisy})
+
+        def represent(self, trajectories, state=None, *, generator=None) -> Representation:
+            if trajectories.steps == 1 and trajectories.batch == 1:  # units are counted without noise
+                return super().represent(trajectories, state)
+            raise RuntimeError("no noise" if generator is None else "noise")
+
+    (record,) = evaluate(Seen(IDEAL.config), [task], device="cpu")
+    assert record.error == f"RuntimeError: {'noise' if noisy else 'no noise'}"
+
+
+def test_noise_has_a_seed_of_its_own_everywhere() -> None:
+    noisy = Drifting.make()
+    assert noise_seed(make("coding_theory/nested"), 0, "gridness") is None  # its noise is of reading alone
+    seeds = {noise_seed(noisy, base, *names) for base in (0, 1) for names in (("a",), ("b",), ("a", "b"))}
+    assert len(seeds) == 6
+
+
+def test_noise_that_moves_the_state_is_scored_and_again_the_same() -> None:
+    models = (IDEAL, Drifting.make(), Drifting.make())
+    quiet, noisy, again = (evaluate(model, ["attractor"], device="cpu")[0] for model in models)
+    assert noisy.status == "ok"
+    assert noisy.metrics == again.metrics
+    assert noisy.value("rest_variance_m2_s") == pytest.approx(STEP_M**2 / 0.02, rel=0.2)  # along an axis
+    assert quiet.value("rest_variance_m2_s") == pytest.approx(0, abs=1e-6)
+
+
+def test_a_noisy_code_has_no_one_state_at_a_place() -> None:
+    for record in evaluate(Drifting.make(), ["capacity", "isometry"], device="cpu"):
+        assert record.status == "not applicable"
+        assert "no one code for a place" in record.error
 
 
 def test_scrambled_units_are_lost(ideal) -> None:

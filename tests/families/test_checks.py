@@ -113,6 +113,11 @@ def generator_unannounced(self, paths, state, generator, honest):
     return Representation(honest.rates + noise, honest.state)
 
 
+def noise_on_the_way(self, paths, state, generator, honest):
+    noise = 0 if generator is None else torch.rand((), generator=generator)
+    return Representation(honest.rates + noise, honest.state + noise)
+
+
 def two_runs_differ(self, paths, state, generator, honest):
     self.calls = getattr(self, "calls", 0) + 1
     return Representation(honest.rates + 0.1 * self.calls, honest.state)
@@ -209,6 +214,8 @@ CHEATS = {
         cheat(generator_unannounced),
         cheat(two_runs_differ),
         cheat(lambda *a: a[-1], stochastic=True),
+        cheat(noise_on_the_way, stochastic=True),
+        cheat(generator_unannounced, stochastic=True, noisy_state=True),
     ],
     "gradients": [cheat(infinite_gradient)],
     "state_dict": [cheat(forgets_weights)],

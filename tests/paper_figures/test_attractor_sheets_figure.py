@@ -17,7 +17,7 @@ from entorhinal.paper_figures.figure import Claim, Data
 CASES = [pytest.param(claim, id=claim.id) for claim in attractor_sheets.claims]
 FAIL = {"couey_lattice"}
 """Judged as failing in full."""
-TOPOLOGY = {"guanella_is_torus", "couey_is_torus", "fuhs_touretzky_is_no_torus"}
+TOPOLOGY = {claim.id for claim in attractor_sheets.claims if claim.id.endswith("_torus")}
 """Rest on shipped records, not on the computation."""
 
 
@@ -42,8 +42,9 @@ def computed() -> Data:
 
 
 def recorded(data: Data, torus: float = 1.0) -> Data:
-    """Data whose records say that Guanella's and Couey's states form a torus, and Fuhs & Touretzky's none."""
-    rows = {"panel": "topology", "model": ["Guanella", "Couey", "Fuhs & Touretzky"], "is_torus": [torus, torus, 0.0]}
+    """Data whose records say that Fuhs & Touretzky's states form no torus, and all others' do."""
+    rows = {"panel": "topology", "model": list(attractor_sheets.JUDGED)}
+    rows["is_torus"] = [0.0 if model == attractor_sheets.FUHS else torus for model in attractor_sheets.JUDGED]
     kept = data.table[data.table["panel"] != "topology"]
     return replace(data, table=pd.concat((kept, pd.DataFrame(rows))).reindex(columns=data.table.columns))
 

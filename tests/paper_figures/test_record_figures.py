@@ -11,9 +11,9 @@ matplotlib.use("Agg")
 import pytest
 import torch
 
-from entorhinal.benchmarks.records import Metric, Record, checkpoint_config
+from entorhinal.benchmarks.records import CHECKPOINTS, SHIPPED, Metric, Record, checkpoint_config, load_records
 from entorhinal.families.controls.ideal_grid import IdealGrid
-from entorhinal.families.registry import get_class
+from entorhinal.families.registry import BUILT_IN, get_class
 from entorhinal.paper_figures import barcodes, capacity_robustness
 from entorhinal.paper_figures.conditions import CONDITIONS, Condition, metric_table, record_of
 from entorhinal.paper_figures.figure import Data
@@ -139,7 +139,7 @@ def test_without_records_nothing_was_run_and_the_figure_says_so(module, tmp_path
 def test_figures_draw_and_give_reasons(module, folder) -> None:
     canvas = module.draw(module.compute(silent, folder))
     canvas.draw_without_rendering()
-    assert len(canvas.get_axes()) == (12 if module is barcodes else 6)
+    assert len(canvas.get_axes()) == (3 + 3 + 2 if module is barcodes else 6 + 1)  # bars, torus, reasons; colour bar
     seen = texts(canvas)
     assert "a reason" in seen
     assert "not run" in seen
@@ -148,6 +148,30 @@ def test_figures_draw_and_give_reasons(module, folder) -> None:
 
 def texts(canvas) -> str:
     return " ".join(text.get_text() for ax in canvas.get_axes() for text in ax.texts).replace("\n", " ")
+
+
+def test_every_model_of_the_plane_is_a_condition() -> None:
+    """Trained ones as shipped, others as they are made; names, and what they are made of, are unique."""
+    plane = {id for id in BUILT_IN if get_class(id).card.dimensions == 2}
+    assert {condition.model for condition in CONDITIONS} == plane
+    assert {condition.checkpoint for condition in CONDITIONS} - {""} == {
+        path.stem for path in CHECKPOINTS.glob("*.json")
+    }
+    assert len(BY_NAME) == len({condition.config_hash for condition in CONDITIONS}) == len(CONDITIONS)
+
+
+@pytest.mark.parametrize(("task", "module"), [("topology-v2", barcodes), ("capacity-v1", capacity_robustness)])
+def test_every_model_with_a_shipped_record_is_drawn(task, module) -> None:
+    measured = {record.model for record in load_records(SHIPPED) if (record.task, record.status) == (task, "ok")}
+    data = module.compute(silent)
+    assert {BY_NAME[name].model for name in data.table["condition"].dropna()} >= measured
+    canvas = module.draw(data)
+    canvas.draw_without_rendering()
+    labels = [label.get_text() for ax in canvas.get_axes() for label in (ax.title, *ax.get_yticklabels())]
+    seen = f"{' '.join(labels)} {texts(canvas)}"
+    for condition in CONDITIONS:
+        if record_of(load_records(SHIPPED), condition, task) is not None:
+            assert condition.name in seen
 
 
 @pytest.mark.parametrize(
@@ -205,8 +229,6 @@ def test_every_claim_has_its_perturbation() -> None:
 
 def test_seeds_of_a_condition_come_together(tmp_path) -> None:
     """Statistics are medians over seeds, an empty one leaves the claim without a value, and arrays are of seed 0."""
-    from entorhinal.benchmarks import load_records
-
     for seed, range_m in enumerate((4.0, 1.0, 3.0)):
         write_capacity(tmp_path, "residue", joint_range_m=range_m, separation=0.3, seed=seed)
     data = capacity_robustness.compute(silent, tmp_path)
