@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 
@@ -9,7 +10,7 @@ from entorhinal.analysis import plots
 from entorhinal.paper_figures.figure import Data
 from entorhinal.paper_figures.ssl_networks import strip
 
-__all__ = ["counted", "draw_maps", "draw_measures"]
+__all__ = ["counted", "draw_maps", "draw_measures", "draw_networks"]
 
 
 def counted(data: Data) -> Data:
@@ -29,6 +30,20 @@ def draw_measures(canvas: Canvas | SubFigure, data: Data, conditions: Sequence[s
         ax.set_title(letter, loc="left", fontweight="bold")
 
 
+def draw_networks(data: Data, conditions: Sequence[str], panels: Mapping[str, str], side_m: float) -> Canvas:
+    """Measures above, and below the maps of the conditions that have some, as high as they need."""
+    rows = sum(name in data.arrays for name in conditions)
+    canvas = plt.figure(figsize=(180 / 25.4, (60 + 25 * rows) / 25.4), layout="constrained")
+    if not rows:
+        draw_measures(canvas, data, conditions, panels)
+        canvas.text(0.5, 0.7, "not run: benchmarks/sweeps says how", ha="center")
+        return canvas
+    top, bottom = canvas.subfigures(2, 1, height_ratios=(60, 25 * rows))  # type: ignore[misc]
+    draw_measures(top, data, conditions, panels)
+    draw_maps(bottom, data, conditions, side_m, "abcdefgh"[len(panels)])
+    return canvas
+
+
 def draw_maps(canvas: SubFigure, data: Data, conditions: Sequence[str], side_m: float, letter: str) -> None:
     """Maps of one network a condition, a row each, from best to worst score."""
     shown = [name for name in conditions if name in data.arrays]
@@ -40,6 +55,4 @@ def draw_maps(canvas: SubFigure, data: Data, conditions: Sequence[str], side_m: 
             plots.rate_map(ax, rates, bin_m=side_m / rates.shape[-1], scale_bar=ax is row[0])
             ax.set_axis_on()
         row[0].set_title(name, loc="left", fontsize=6)
-    if not shown:
-        grid[0, 2].text(0.5, 0.5, "not run: benchmarks/sweeps says how", ha="center")
     canvas.suptitle(letter, x=0.01, ha="left", fontweight="bold")

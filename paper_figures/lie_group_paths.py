@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Canvas
 
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
-from entorhinal.paper_figures.function_networks import draw_maps, draw_measures
+from entorhinal.paper_figures.function_networks import draw_networks
 from entorhinal.paper_figures.ssl_networks import CONTROLS, NOISE, ONE_TORUS, Condition, median_of, networks, stand_in
 
 MODEL, CITATION = "function_optimization/lie_group-v1", "Gao et al. 2021"
@@ -81,9 +80,4 @@ def compute(progress: Progress) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas = plt.figure(figsize=(180 / 25.4, 190 / 25.4), layout="constrained")
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(1, 1.8))  # type: ignore[misc]
-    names = [condition.name for condition in CONDITIONS]
-    draw_measures(top, data, names, PANELS)
-    draw_maps(bottom, data, names, SIDE_M, "e")
-    return canvas
+    return draw_networks(data, [condition.name for condition in CONDITIONS], PANELS, SIDE_M)
