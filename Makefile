@@ -25,7 +25,7 @@ figures: $(STAMP)
 	$(BIN)/entorhinal table --columns codes --format tex --out figures/codes.tex
 
 test: lint types
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --durations=15
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m entorhinal.benchmarks.bench
