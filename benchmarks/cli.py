@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from entorhinal import INTERFACE_VERSION, __version__
 from entorhinal.families.errors import InputError
+
+if TYPE_CHECKING:
+    from entorhinal.families.registry import Refused
 
 __all__ = ["app", "main"]
 
@@ -103,9 +106,10 @@ def list_(
 ) -> None:
     """Models, tasks and figures."""
     from entorhinal.benchmarks.tasks import TASKS
-    from entorhinal.families.registry import entries
+    from entorhinal.families.registry import entries, refused
 
     models = [{"id": e.id, "target": e.target, "provider": e.provider} for e in entries().values()]
+    left_out = refused()
     failures: dict[str, str] = {}
     if long:
         import traceback
@@ -117,17 +121,30 @@ def list_(
                 row["error"] = failures[entry.id] = traceback.format_exc()
     figures = _figure_ids()
     if as_json:
-        _print_json({"models": models, "tasks": list(TASKS), "figures": list(figures)})
+        strange = [vars(found.entry) | {"reason": found.reason} for found in left_out]
+        _print_json({"models": models, "refused": strange, "tasks": list(TASKS), "figures": list(figures)})
         return
     table = Table("model", *(["title"] if long else []), "from", box=None)
     for row in models:
-        broken = "[red]cannot be imported[/red]" if row["id"] in failures else row.get("title", "")
+        broken = "[red]cannot be used: see below[/red]" if row["id"] in failures else row.get("title", "")
         table.add_row(row["id"], *([broken] if long else []), row["provider"])
     _console.print(table)
     _console.print("\n[bold]tasks[/bold]    " + "  ".join(TASKS))
     _console.print("[bold]figures[/bold]  " + "  ".join(figures))
     for id, trace in failures.items():
-        _console.print(f"\n[red]{id}[/red]\n{_plain(trace)}")
+        _console.print(f"\n[red]{id}[/red]: {_way_out(entries()[id].provider)}\n{_plain(trace)}")
+    _print_refused(left_out)
+
+
+def _way_out(provider: str) -> str:
+    if provider == "entorhinal":
+        return "part of entorhinal; install it again"
+    return f"mend, upgrade or uninstall {provider}; nothing else is affected"
+
+
+def _print_refused(left_out: "list[Refused]") -> None:
+    for found in left_out:
+        _console.print(f"[red]left out[/red]: {_plain(found.reason)}", highlight=False, soft_wrap=True)
 
 
 def _figure_ids() -> tuple[str, ...]:
@@ -184,6 +201,19 @@ def check(model: str, settings: Settings = None, as_json: AsJson = False) -> Non
         _console.print(table)
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    model: Annotated[str, typer.Argument(help="The id of the model to be: family/name.")],
+    folder: Annotated[Path, typer.Argument(help="Where its package is written; not there yet, or empty.")],
+) -> None:
+    """Write a package with a model of your own: it works as it is, passes every check, and has a test."""
+    from entorhinal.families.template import write_package
+
+    for path in write_package(model, folder):
+        _console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    _console.print(f"next: pip install -e {folder}, then entorhinal check {model}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -388,11 +418,11 @@ _SOFTWARE = """@software{{entorhinal,
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """What is installed, what is missing, and which models cannot be imported; exit code 1 if one cannot."""
+    """What is installed, what is missing, and which models cannot be used; exit code 1 if one cannot."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from entorhinal.families.registry import entries
+    from entorhinal.families.registry import entries, refused
 
     def found(package: str) -> str:
         try:
@@ -412,17 +442,21 @@ def doctor(as_json: AsJson = False) -> None:
             entry.load()
         except Exception as error:
             broken[entry.id] = f"{type(error).__name__}: {error}"
+    left_out = refused()
     if as_json:
-        _print_json({"facts": facts, "broken_models": broken})
+        _print_json({"facts": facts, "broken_models": broken, "refused": [found.reason for found in left_out]})
     else:
         table = Table(box=None, show_header=False)
         for name, value in facts.items():
             table.add_row(name, value)
         _console.print(table)
-        _console.print(f"{len(entries()) - len(broken)} of {len(entries())} models can be imported")
+        _console.print(f"{len(entries()) - len(broken)} of {len(entries())} models can be used")
         for id, why in broken.items():
-            _console.print(f"[red]{id}[/red]: {_plain(why)}", highlight=False)
-    if broken:
+            _console.print(
+                f"[red]{id}[/red]: {_plain(why)}: {_way_out(entries()[id].provider)}", highlight=False, soft_wrap=True
+            )
+        _print_refused(left_out)
+    if broken or left_out:
         raise typer.Exit(1)
 
 

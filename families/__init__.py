@@ -7,7 +7,7 @@ from entorhinal.families.registry import get_card, list_models, make
 
 if TYPE_CHECKING:
     from entorhinal.families.checkpoint import load, save
-    from entorhinal.families.checks import check_model
+    from entorhinal.families.checks import check_model, parametrize_with_checks
     from entorhinal.families.model import Card, Config, Model, Recipe, Representation, Trainable
     from entorhinal.families.world import Arena, Trajectories, World
 
@@ -15,7 +15,7 @@ _LAZY = {
     **dict.fromkeys(("Card", "Config", "Model", "Recipe", "Representation", "Trainable"), "model"),
     **dict.fromkeys(("Arena", "Trajectories", "World"), "world"),
     **dict.fromkeys(("load", "save"), "checkpoint"),
-    "check_model": "checks",
+    **dict.fromkeys(("check_model", "parametrize_with_checks"), "checks"),
 }
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "list_models",
     "load",
     "make",
+    "parametrize_with_checks",
     "save",
 ]
 

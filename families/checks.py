@@ -3,6 +3,12 @@
     from entorhinal.families import check_model
     check_model("my_family/my_model")
 
+or, in a test file, one test a check:
+
+    @parametrize_with_checks("my_family/my_model")
+    def test_it_keeps_its_word(check):
+        check()
+
 A check that cannot hold for a model may be listed on its card under ``expected_failures`` with a reason; it must then
 fail. Shapes, finiteness, leaks, causality, chunks and random state admit no exception.
 """
@@ -12,9 +18,9 @@ import pickle
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import (
+    Card,
     Config,
     Fittable,
     Model,
@@ -31,11 +38,15 @@ from entorhinal.families.model import (
     Representation,
     State,
     Trainable,
+    misdeclared_powers,
 )
-from entorhinal.families.registry import get_class
+from entorhinal.families.registry import check_interface, get_class, versioned
 from entorhinal.families.world import Arena, Trajectories, World
 
-__all__ = ["CHECKS", "STRICT", "CheckResult", "ModelCheckError", "check_model"]
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["CHECKS", "STRICT", "CheckResult", "ModelCheckError", "check_model", "parametrize_with_checks"]
 
 Outcome = Literal["passed", "failed", "expected failure", "not applicable"]
 
@@ -140,9 +151,22 @@ def check_card(subject: _Subject) -> None:
     _require(fields <= set(card.provenance), f"no provenance for {', '.join(sorted(fields - set(card.provenance)))}")
     extra = set(card.provenance) - fields
     _require(not extra, f"provenance names no field of the config: {', '.join(sorted(extra))}")
+    known = Card.model_fields["tasks"].default
+    strange = set(card.tasks) - set(known)
+    _require(not strange, f"tasks names no task: {', '.join(sorted(strange))}; known: {', '.join(known)}")
     for name in card.expected_failures:
         _require(name in CHECKS, f"expected_failures names no check: {name!r}; known: {', '.join(CHECKS)}")
         _require(name not in STRICT, f"expected_failures may not hold {name!r}")
+
+
+def check_powers(subject: _Subject) -> None:
+    """The methods that declare a power are all there and take its arguments; the interface is one that we have."""
+    wrong = misdeclared_powers(subject.cls)
+    _require(not wrong, "; ".join(wrong))
+    try:
+        check_interface(subject.card, "its package")
+    except InputError as error:
+        raise _Failed(str(error)) from None
 
 
 def check_shapes(subject: _Subject) -> None:
@@ -350,6 +374,7 @@ def _equal_leaves(first: Any, second: Any) -> bool:
 CHECKS: dict[str, Callable[[_Subject], None]] = {
     "config": check_config,
     "card": check_card,
+    "powers": check_powers,
     "shapes": check_shapes,
     "finite": check_finite,
     "deterministic": check_deterministic,
@@ -377,15 +402,45 @@ def check_model(model: str | type[Model], *, raise_on_failure: bool = True, **co
     Raises `ModelCheckError` naming the failed checks unless ``raise_on_failure`` is False. A check that raises
     something unforeseen has failed with that error as its message.
     """
-    cls = get_class(model) if isinstance(model, str) else model
-    if not (isinstance(cls, type) and issubclass(cls, Model)):
-        raise InputError(f"check_model takes a model id or a subclass of Model, not {cls!r}")
-    subject = _Subject(cls, config)
+    subject = _subject(model, config)
     results = [_run(name, check, subject) for name, check in CHECKS.items()]
     failed = [f"{result.name}: {result.message}" for result in results if result.outcome == "failed"]
     if failed and raise_on_failure:
-        raise ModelCheckError(f"{cls.card.id} fails {len(failed)} of {len(results)} checks\n" + "\n".join(failed))
+        raise ModelCheckError(f"{subject.card.id} fails {len(failed)} of {len(results)} checks\n" + "\n".join(failed))
     return results
+
+
+def _subject(model: str | type[Model], config: dict[str, Any]) -> _Subject:
+    cls = get_class(model) if isinstance(model, str) else model
+    if not (isinstance(cls, type) and issubclass(cls, Model)):
+        raise InputError(f"check_model takes a model id or a subclass of Model, not {cls!r}")
+    return _Subject(cls, config)
+
+
+def parametrize_with_checks(*models: str | type[Model], **config: Any) -> "pytest.MarkDecorator":
+    """Mark a test of one argument, ``check``, to run once for each check of each model; the test calls ``check()``.
+
+    A failed check raises `ModelCheckError`; one that does not apply is skipped, and an expected failure is an xfail,
+    each with its reason. Models are imported and made (with ``config``) when the first of their checks runs.
+    """
+    import pytest
+
+    def bound(model: str | type[Model]) -> list[Any]:
+        id = versioned(model) if isinstance(model, str) else model.card.id
+        subject = cache(lambda: _subject(model, config))
+
+        def run_check(name: str) -> None:
+            result = _run(name, CHECKS[name], subject())
+            if result.outcome == "failed":
+                raise ModelCheckError(f"{id} fails {name}: {result.message}")
+            if result.outcome == "not applicable":
+                pytest.skip(result.message)
+            if result.outcome == "expected failure":
+                pytest.xfail(result.message)
+
+        return [pytest.param(partial(run_check, name), id=f"{id}-{name}") for name in CHECKS]
+
+    return pytest.mark.parametrize("check", [param for model in models for param in bound(model)])
 
 
 def _run(name: str, check: Callable[[_Subject], None], subject: _Subject) -> CheckResult:

@@ -4,6 +4,7 @@ A model turns trajectories into the rates of N units. That is all it must do. Wh
 fitted, decode, show its weights) it declares by having the methods of a protocol below; nothing is inherited.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ __all__ = [
     "Representation",
     "State",
     "Trainable",
+    "misdeclared_powers",
 ]
 
 State = Any
@@ -133,6 +135,7 @@ class Card(BaseModel):
     )
     deviations: tuple[str, ...] = Field((), description="where it departs from the paper")
     provenance: dict[str, str] = Field(default_factory=dict, description="where each default of the config comes from")
+    interface_version: int = Field(1, ge=1, description="of this interface, for which the model is written")
     expected_failures: dict[str, str] = Field(
         default_factory=dict, description="checks of check_model that must fail, each with its reason"
     )
@@ -259,3 +262,31 @@ class Connected(Protocol):
 
     def connectivity(self) -> Tensor:
         """Weights ``(N, N)``, row = target, column = source; of one representative target (1, N) where N is large."""
+
+
+_POWERS: dict[type, tuple[str, ...]] = {
+    PathIntegrator: ("initial_state",),
+    Trainable: ("recipe", "training_data", "loss"),
+    PopulationTrainable: ("population_gradients",),
+    Fittable: ("fit",),
+    Decoder: ("decode",),
+    Connected: ("connectivity",),
+}
+
+
+def misdeclared_powers(cls: type[Model]) -> list[str]:
+    """What is wrong with the powers that a class declares by its methods: incomplete ones, other parameters."""
+    wrong = []
+    for power, names in _POWERS.items():
+        found = [name for name in names if hasattr(cls, name)]
+        if found and len(found) < len(names):
+            missing = ", ".join(f"{name}()" for name in names if name not in found)
+            wrong.append(f"has {found[0]}(), but not {missing}: add what {power.__name__} lacks, or rename it")
+        for name in found:
+            wanted = inspect.signature(getattr(power, name))
+            try:
+                inspect.signature(getattr(cls, name)).bind(*wanted.parameters)
+            except (TypeError, ValueError):
+                shown = ", ".join(list(wanted.parameters)[1:])
+                wrong.append(f"{name} must be a method that takes ({shown}), as {power.__name__} has it; or rename it")
+    return wrong

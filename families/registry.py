@@ -2,22 +2,38 @@
 
 Three sources give the same strings ``id -> "module:Class"``: the table of built-ins below, the entry-point group
 ``entorhinal.models`` of any installed package, and the environment variable ``ENTORHINAL_MODELS`` (``id=module:Class``,
-separated by commas) for code not yet packaged.
+separated by commas) for code not yet packaged. A package's registration that cannot stand (an id that is taken, or is
+none) is refused alone: `refused` says why, and all others work.
 """
 
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+import entorhinal
 from entorhinal.families.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from entorhinal.families.model import Card, Model
 
-__all__ = ["BUILT_IN", "Entry", "entries", "get_card", "get_class", "list_models", "make", "resolve"]
+__all__ = [
+    "BUILT_IN",
+    "Entry",
+    "Refused",
+    "check_interface",
+    "entries",
+    "get_card",
+    "get_class",
+    "list_models",
+    "make",
+    "refused",
+    "resolve",
+    "versioned",
+]
 
 ENTRY_POINT_GROUP = "entorhinal.models"
 ENVIRONMENT_VARIABLE = "ENTORHINAL_MODELS"
@@ -87,8 +103,8 @@ class Entry:
         return self.id.partition("/")[0]
 
     def load(self) -> "type[Model]":
-        """Import the class. Whatever the import raises is passed on; a target that is no model raises `InputError`."""
-        from entorhinal.families.model import Model
+        """Import the class. What the import raises is passed on; a target that is no model raises `InputError`."""
+        from entorhinal.families.model import Model, misdeclared_powers
 
         module, _, name = self.target.partition(":")
         found = getattr(import_module(module), name, None)
@@ -98,33 +114,92 @@ class Entry:
             raise InputError(
                 f"model {self.id!r}: the card of {self.target!r} says {found.card.id!r}; make them the same"
             )
+        check_interface(found.card, self.provider)
+        if wrong := misdeclared_powers(found):
+            raise InputError(f"model {self.id!r} from {self.provider}: {'; '.join(wrong)}")
         return found
 
 
-def entries() -> dict[str, Entry]:
-    """All registered models by id, built-ins first. Two models with one id raise `InputError` naming both."""
-    found = [Entry(_versioned(name), target, "entorhinal") for name, target in BUILT_IN.items()]
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        found.append(
-            Entry(_versioned(point.name), point.value, point.dist.name if point.dist else "an unnamed package")
+@dataclass(frozen=True)
+class Refused:
+    """A package's registration that is left out, and why, with the way out."""
+
+    entry: Entry
+    reason: str
+
+
+def check_interface(card: "Card", provider: str) -> None:
+    """Refuse, with an `InputError`, a card of a newer interface or one long gone; the one before the present warns."""
+    wanted, ours = card.interface_version, entorhinal.INTERFACE_VERSION
+    if wanted > ours:
+        raise InputError(
+            f"model {card.id!r} needs interface version {wanted}, and entorhinal {entorhinal.__version__} has {ours}; "
+            "upgrade entorhinal"
         )
+    if wanted < ours - 1:
+        raise InputError(
+            f"model {card.id!r} is written for interface version {wanted}, and entorhinal {entorhinal.__version__} has "
+            f"{ours - 1} and {ours}; upgrade {provider}, or install an older entorhinal"
+        )
+    if wanted < ours:
+        warnings.warn(
+            f"model {card.id!r} is written for interface version {wanted}, which goes when {ours + 1} comes; "
+            f"the changelog says what {ours} changes",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+
+def entries() -> dict[str, Entry]:
+    """All registered models by id, built-ins first, then packages by name.
+
+    A bad ``ENTORHINAL_MODELS`` raises `InputError`; a package's bad registration is left out (`refused`).
+    """
+    return _registered()[0]
+
+
+def refused() -> list[Refused]:
+    """Registrations of packages that are left out."""
+    return _registered()[1]
+
+
+def _registered() -> tuple[dict[str, Entry], list[Refused]]:
+    table = {id: Entry(id, target, "entorhinal") for id, target in BUILT_IN.items()}
+    left_out = []
+    for entry in sorted(_packaged(), key=lambda entry: (entry.provider, entry.id)):
+        if wrong := _wrong(entry, table):
+            left_out.append(Refused(entry, wrong))
+        else:
+            table[entry.id] = entry
     for item in filter(None, (part.strip() for part in os.environ.get(ENVIRONMENT_VARIABLE, "").split(","))):
         name, equals, target = item.partition("=")
         if not equals or ":" not in target:
             raise InputError(f"{ENVIRONMENT_VARIABLE}: {item!r} is not of the form family/name=module:Class")
-        found.append(Entry(_versioned(name.strip()), target.strip(), ENVIRONMENT_VARIABLE))
-    table: dict[str, Entry] = {}
-    for entry in found:
-        if not _ID.fullmatch(entry.id):
-            raise InputError(f"model id {entry.id!r} from {entry.provider} is not of the form family/name-vN")
-        if entry.id in table:
-            first = table[entry.id]
-            raise InputError(
-                f"model {entry.id!r} is registered twice: {first.target} by {first.provider} and {entry.target} by "
-                f"{entry.provider}; rename one"
-            )
+        entry = Entry(versioned(name.strip()), target.strip(), ENVIRONMENT_VARIABLE)
+        if wrong := _wrong(entry, table):
+            raise InputError(wrong)
         table[entry.id] = entry
-    return table
+    return table, left_out
+
+
+def _packaged() -> list[Entry]:
+    return [
+        Entry(versioned(point.name), point.value, point.dist.name if point.dist else "an unnamed package")
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+    ]
+
+
+def _wrong(entry: Entry, table: dict[str, Entry]) -> str:
+    """Why an entry cannot join the table; "" if it can."""
+    if not _ID.fullmatch(entry.id):
+        return f"model id {entry.id!r} from {entry.provider} is not of the form family/name-vN"
+    if entry.id in table:
+        first = table[entry.id]
+        return (
+            f"model {entry.id!r} is registered twice: {first.target} by {first.provider} and {entry.target} by "
+            f"{entry.provider}; rename one, or uninstall its package"
+        )
+    return ""
 
 
 def list_models(family: str | None = None) -> list[str]:
@@ -138,7 +213,7 @@ def list_models(family: str | None = None) -> list[str]:
 def resolve(id: str) -> str:
     """The full id; ``-v1`` may be left out. An unknown id raises `InputError` with the nearest right one."""
     known = entries()
-    if (full := _versioned(id)) not in known:
+    if (full := versioned(id)) not in known:
         raise unknown("model", id, known)
     return full
 
@@ -167,5 +242,6 @@ def make(id: str, **config: Any) -> "Model":
     return get_class(id).make(**config)
 
 
-def _versioned(id: str) -> str:
+def versioned(id: str) -> str:
+    """The id with ``-v1`` where it names no version."""
     return id if re.search(r"-v\d+$", id) else f"{id}-v1"

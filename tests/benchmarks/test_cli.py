@@ -40,6 +40,37 @@ def test_list_long_shows_a_broken_plugin_and_the_rest() -> None:
     assert "mine/broken-v1" in entorhinal("doctor", code=1, ENTORHINAL_MODELS="mine/broken=no_such_module:M").stdout
 
 
+def test_a_package_with_a_taken_id_is_listed_with_what_to_do_and_harms_nothing(tmp_path) -> None:
+    info = tmp_path / "thief-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thief\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[entorhinal.models]\ncontrols/ideal_grid = thief:Model\nmine/broken = no_such_module:Model\n"
+    )
+    path = os.pathsep.join((str(ROOT), str(tmp_path)))
+    shown = entorhinal("list", PYTHONPATH=path).stdout
+    assert "left out: model 'controls/ideal_grid-v1' is registered twice" in shown
+    assert "thief:Model by thief; rename one, or uninstall its package" in shown
+    (refused,) = json.loads(entorhinal("list", "--json", PYTHONPATH=path).stdout)["refused"]
+    assert refused["provider"] == "thief"
+    doctor = entorhinal("doctor", PYTHONPATH=path, code=1).stdout
+    assert "No module named 'no_such_module': mend, upgrade or uninstall thief; nothing else is affected" in doctor
+    assert "registered twice" in doctor
+    assert "Stensola" in entorhinal("info", "controls/ideal_grid", PYTHONPATH=path).stdout
+
+
+def test_new_writes_a_package_that_the_next_command_checks(tmp_path) -> None:
+    done = entorhinal("new", "mine/stripes", tmp_path / "stripes")
+    assert "pyproject.toml" in done.stdout
+    assert f"pip install -e {tmp_path / 'stripes'}" in done.stdout
+    found = {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path / "stripes"))),
+        "ENTORHINAL_MODELS": "mine/stripes=mine_stripes.model:MineStripes",
+    }
+    assert "position_leak" in entorhinal("check", "mine/stripes", **found).stdout
+    assert "not empty" in entorhinal("new", "mine/other", tmp_path / "stripes", code=2).stderr
+
+
 def test_info_check_and_cite() -> None:
     shown = entorhinal("info", "controls/ideal_grid").stdout
     assert "Stensola" in shown

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from entorhinal.families import check_model, list_models
+from entorhinal.families import check_model, list_models, parametrize_with_checks
 from entorhinal.families.checks import CHECKS, STRICT, ModelCheckError
+from entorhinal.families.errors import InputError
 from entorhinal.families.model import Card, Config, Model, Recipe, Representation
 
 CITATION = "@article{cheat2026, title = {A cheat}, author = {Nobody, N.}, year = {2026}}"
@@ -190,7 +191,22 @@ class InfiniteSlope(HonestTrainee):
                         + (self.weights - self.weights.detach()).abs().sqrt().sum()}  # fmt: skip
 
 
+class LossAlone(Honest):
+    def loss(self, batch):
+        return {"total": batch.sum()}
+
+
+class StartsWithoutStart(Honest):
+    def initial_state(self):
+        return None
+
+
+class FitsNothing(Honest):
+    fit = None
+
+
 CHEATS = {
+    "powers": [LossAlone, StartsWithoutStart, FitsNothing, cheat(lambda *a: a[-1], interface_version=99)],
     "training": [
         ForgetsWhereItWas,
         SameBatches,
@@ -224,6 +240,7 @@ CHEATS = {
         cheat(lambda *a: a[-1], provenance={}),
         cheat(lambda *a: a[-1], provenance={"units": "here", "unit": "a slip"}),
         cheat(lambda *a: a[-1], expected_failures={"causality": "because"}),
+        cheat(lambda *a: a[-1], tasks=("gridness", "gridnes")),
     ],
 }
 
@@ -270,6 +287,35 @@ def test_expected_failures_must_fail_and_are_never_allowed_for_the_strict() -> N
         excused = type(CHEATS[name][0])("Excused", (CHEATS[name][0],), {})
         excused.card = CHEATS[name][0].card.model_copy(update={"expected_failures": {name: "please"}})
         assert outcomes(excused)[name] == "failed"
+
+
+@parametrize_with_checks(Honest, units=3)
+def test_the_honest_model_passes_check_by_check(check) -> None:
+    check()
+
+
+def test_a_check_in_pytest_fails_skips_and_expects_as_the_report_does() -> None:
+    class Excused(CHEATS["batch_size"][0]):
+        card = Honest.card.model_copy(update={"expected_failures": {"batch_size": "whitened across trials"}})
+
+    def run(model, name: str) -> None:
+        found = {param.id: param.values[0] for param in parametrize_with_checks(model).args[1]}
+        found[f"tests/honest-v1-{name}"]()
+
+    run(Honest, "shapes")
+    with pytest.raises(ModelCheckError, match="tests/honest-v1 fails position_leak: other positions"):
+        run(CHEATS["position_leak"][0], "position_leak")
+    with pytest.raises(pytest.skip.Exception, match="cannot be trained"):
+        run(Honest, "training")
+    with pytest.raises(pytest.xfail.Exception, match="whitened across trials"):
+        run(Excused, "batch_size")
+
+
+def test_a_model_that_is_not_there_fails_its_tests_and_not_their_collection() -> None:
+    first = parametrize_with_checks("nobody/nothing").args[1][0]
+    assert first.id == "nobody/nothing-v1-config"
+    with pytest.raises(InputError, match="unknown model 'nobody/nothing'"):
+        first.values[0]()
 
 
 @pytest.mark.parametrize("id", list_models())

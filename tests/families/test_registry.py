@@ -1,15 +1,9 @@
 """Ids, plugins and their errors."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from entorhinal.families import get_card, list_models, make, registry
 from entorhinal.families.errors import InputError
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_every_built_in_has_its_own_card_and_file() -> None:
@@ -76,17 +70,62 @@ def test_bad_registrations_are_refused(monkeypatch) -> None:
         list_models()
 
 
-def test_a_plugin_package_is_found_scored_and_checked(tmp_path) -> None:
-    """The example package is installed with pip, without touching this environment."""
-    build = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    source = ROOT / "tests" / "plugin_example"
-    subprocess.run([*build, "--target", str(tmp_path), str(source)], check=True, capture_output=True, text=True)
-    program = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
-        "from entorhinal.families import check_model, list_models\n"
-        "from entorhinal.families.registry import entries\n"
-        "assert 'example/grid_cosine-v1' in list_models()\n"
-        "assert entries()['example/grid_cosine-v1'].provider == 'entorhinal-plugin-example'\n"
-        "check_model('example/grid_cosine')\n"
+class Point:
+    """An entry point of an installed package, as `importlib.metadata` gives it."""
+
+    def __init__(self, name: str, value: str, package: str) -> None:
+        self.name, self.value = name, value
+        self.dist = type("Distribution", (), {"name": package})()
+
+
+def install(monkeypatch, *points: Point) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+
+
+def test_packages_that_claim_what_they_may_not_are_left_out_alone(monkeypatch) -> None:
+    install(
+        monkeypatch,
+        Point("mine/good", "one:Model", "later-package"),
+        Point("mine/good", "two:Model", "a-package"),
+        Point("controls/ideal_grid-v1", "thief:Model", "thief"),
+        Point("Bad Name", "bad:Model", "bad-package"),
     )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=tmp_path)
+    known = registry.entries()
+    assert list(known)[: len(registry.BUILT_IN)] == list(registry.BUILT_IN)
+    assert known["controls/ideal_grid-v1"].provider == "entorhinal"
+    assert known["mine/good-v1"].provider == "a-package", "the first by the package's name, whatever the path says"
+    reasons = {found.entry.provider: found.reason for found in registry.refused()}
+    assert set(reasons) == {"later-package", "thief", "bad-package"}
+    assert "two:Model by a-package and one:Model by later-package; rename one" in reasons["later-package"]
+    assert "rename one, or uninstall its package" in reasons["thief"]
+    assert "family/name-vN" in reasons["bad-package"]
+    assert make("controls/ideal_grid").card.id == "controls/ideal_grid-v1"
+
+
+def test_half_of_a_power_and_other_interfaces_are_named(monkeypatch, tmp_path) -> None:
+    (tmp_path / "odd_models.py").write_text(
+        "from entorhinal.families.controls.ideal_grid import IdealGrid\n"
+        "class Half(IdealGrid):\n"
+        "    card = IdealGrid.card.model_copy(update={'id': 'mine/half-v1'})\n"
+        "    def loss(self, batch): ...\n"
+        "class Old(IdealGrid):\n"
+        "    card = IdealGrid.card.model_copy(update={'id': 'mine/old-v1'})\n"
+        "class New(IdealGrid):\n"
+        "    card = IdealGrid.card.model_copy(update={'id': 'mine/new-v1', 'interface_version': 3})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    install(
+        monkeypatch, *(Point(f"mine/{name.lower()}", f"odd_models:{name}", "odd") for name in ("Half", "Old", "New"))
+    )
+    with pytest.raises(InputError, match=r"has loss\(\), but not recipe\(\), training_data\(\): add what"):
+        make("mine/half")
+    with pytest.raises(InputError, match=r"needs interface version 3, and entorhinal .* has 1; upgrade entorhinal"):
+        make("mine/new")
+    make("mine/old")
+    monkeypatch.setattr("entorhinal.INTERFACE_VERSION", 2)
+    with pytest.warns(DeprecationWarning, match="interface version 1, which goes when 3 comes"):
+        make("mine/old")
+    monkeypatch.setattr("entorhinal.INTERFACE_VERSION", 3)
+    make("mine/new")
+    with pytest.raises(InputError, match=r"version 1, and entorhinal .* has 2 and 3; upgrade odd"):
+        make("mine/old")

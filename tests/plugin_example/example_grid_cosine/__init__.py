@@ -1,0 +1,1 @@
+"""The model example/grid_cosine-v1 for entorhinal."""

@@ -1,1 +1,0 @@
-"""A model for entorhinal in a package of its own."""
