@@ -350,20 +350,27 @@ def table(
     out: Annotated[Path | None, typer.Option(help="Write here, and the BibTeX beside it as .bib.")] = None,
     release: Annotated[bool, typer.Option(help="Refuse records of dirty commits and partial rows.")] = False,
     columns: Annotated[str, typer.Option(help="Which table: leaderboard, or codes.")] = "leaderboard",
+    metrics: Annotated[str, typer.Option(help="Metrics in place of its columns, separated by commas.")] = "",
 ) -> None:
-    """The leaderboard of a folder of records, or another of its tables."""
-    from entorhinal.benchmarks.records import SHIPPED, load_records
-    from entorhinal.benchmarks.tables import TABLES, bibliography, check_release, leaderboard, render
+    """The leaderboard of a folder of records, or another of its tables. Files that are no records are left out."""
+    from entorhinal.benchmarks.records import SHIPPED, read_records
+    from entorhinal.benchmarks.tables import TABLES, bibliography, check_release, columns_of, leaderboard, render
     from entorhinal.families.checkpoint import write_atomically
     from entorhinal.families.errors import unknown
 
-    records = load_records(folder or SHIPPED)
+    records, left_out = read_records(folder or SHIPPED)
+    if left_out and (release or not records):
+        raise InputError(left_out[0])
+    for line in left_out:
+        _errors.print(f"[red]left out:[/red] {_plain(line)}", soft_wrap=True, highlight=False)
     if release:
         check_release(records)
     if columns not in TABLES:
         raise unknown("table", columns, TABLES)
-    frame = leaderboard(records, TABLES[columns])
-    text = render(frame, format, TABLES[columns])
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    chosen = columns_of(names, records) if names else TABLES[columns]
+    frame = leaderboard(records, chosen)
+    text = render(frame, format, chosen, left_out)
     if out is None:
         print(text, end="")
         return

@@ -35,6 +35,7 @@ __all__ = [
     "find_record",
     "load_records",
     "provenance",
+    "read_records",
 ]
 
 SHIPPED = Path(__file__).parent / "results"
@@ -42,6 +43,9 @@ SHIPPED = Path(__file__).parent / "results"
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 """The trained networks that come with the project: ``<name>.safetensors``, ``.json`` and ``.history.csv`` each."""
+
+SCHEMA: Literal[1] = 1
+"""The version of the fields of a record."""
 
 Direction = Literal["higher", "lower", "none"]
 
@@ -72,7 +76,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA
     run_id: str
     status: Literal["ok", "failed", "not applicable"]
     error: str = Field("", description="why it failed or does not apply")
@@ -96,6 +100,7 @@ class Record(BaseModel):
     precision: str = "float32"
     seconds: float = 0.0
     created: str = ""
+    digest: str = Field("", description="SHA-256 of all else in the file, so that an edit shows; older ones have none")
 
     @property
     def replicate(self) -> tuple[str, Any]:
@@ -132,21 +137,39 @@ class Record(BaseModel):
             content = save_tensors({name: array.detach().cpu().contiguous() for name, array in arrays.items()})
             write_atomically(path.with_suffix(".safetensors"), content)
             record = self.model_copy(update={"artifact_sha256": sha256(content).hexdigest()})
+        record = record.model_copy(update={"digest": _digest(json.loads(record.model_dump_json()))})
         write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
         return record, path
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """A record from its file; a missing, truncated or foreign file raises `InputError` that names it."""
+        """A record from its file; a missing, truncated, edited or foreign one raises `InputError` that names it."""
         try:
-            return cls.model_validate_json(path.read_text())
+            text = path.read_text()
+            content = json.loads(text)
         except OSError:
             raise InputError(f"record {str(path)!r}: no such file") from None
-        except (ValidationError, UnicodeDecodeError) as error:
-            first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        except ValueError as error:
             raise InputError(
-                f"record {str(path)!r} is truncated or not a record: {first}; delete it and run again"
+                f"record {str(path)!r} is truncated or not a record: {error}; delete it and run again"
             ) from None
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != SCHEMA:
+            way_out = "upgrade entorhinal" if version > SCHEMA else "run the task again"
+            raise InputError(f"record {str(path)!r} has schema version {version}, and {SCHEMA} is read; {way_out}")
+        try:
+            record = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"record {str(path)!r} is not a record: {where or 'all of it'}: {first['msg']}; delete it and run again"
+            ) from None
+        if record.digest and record.digest != _digest(content):
+            raise InputError(
+                f"record {str(path)!r} was edited after it was written; restore it, or delete it and run again"
+            )
+        return record
 
     def arrays(self, folder: Path) -> dict[str, Tensor]:
         """The arrays written beside the record in ``folder``; missing or changed ones raise `InputError`."""
@@ -157,6 +180,12 @@ class Record(BaseModel):
         return load_tensors(content)
 
 
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a record's JSON without its ``digest``, however it is laid out."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    return sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def config_hash(model: str, config: dict[str, Any]) -> str:
     """Twelve hexadecimal digits that name a condition: the model id and its config without the seed."""
     condition = {key: value for key, value in config.items() if key != "seed"}
@@ -164,13 +193,41 @@ def config_hash(model: str, config: dict[str, Any]) -> str:
 
 
 def load_records(folder: str | Path = SHIPPED) -> list[Record]:
-    """All records under ``folder``, sorted by run id. A failed run gives way to a later one that succeeded."""
+    """All records under ``folder``, sorted by run id. A failed run gives way to a later one that succeeded.
+
+    A file that is no sound record, or two with one run id, raise `InputError`.
+    """
+    records, left_out = read_records(folder)
+    if left_out:
+        more = f" ({len(left_out) - 1} more like it)" if len(left_out) > 1 else ""
+        raise InputError(left_out[0] + more)
+    return records
+
+
+def read_records(folder: str | Path = SHIPPED) -> tuple[list[Record], list[str]]:
+    """`load_records`, and what was left out: one line for each file that is no sound record, with its path and why.
+
+    Of several files with one run id none is read.
+    """
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"records: no folder {str(root)!r}; 'entorhinal run MODEL --out {root}' makes it")
-    records = [Record.read(path) for path in sorted(root.glob("**/*.json"))]
+    left_out: list[str] = []
+    found: dict[str, dict[Path, Record]] = {}
+    for path in sorted(root.glob("**/*.json")):
+        try:
+            record = Record.read(path)
+        except InputError as error:
+            left_out.append(str(error))
+        else:
+            found.setdefault(record.run_id, {})[path] = record
+    for run_id, same in found.items():
+        if len(same) > 1:
+            paths = " and ".join(repr(str(path)) for path in same)
+            left_out.append(f"records {paths} have one run id, {run_id!r}; delete all but one")
+    records = [record for same in found.values() if len(same) == 1 for record in same.values()]
     done = {record.key for record in records if record.status != "failed"}
-    return [record for record in records if record.status != "failed" or record.key not in done]
+    return [record for record in records if record.status != "failed" or record.key not in done], left_out
 
 
 def find_record(

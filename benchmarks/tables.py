@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "Column",
     "bibliography",
     "check_release",
+    "columns_of",
     "leaderboard",
     "render",
     "stale",
@@ -87,6 +89,25 @@ TABLES = {
 """The tables that can be shown, by name. ``codes``: modules, topology, capacity, isometry, robustness, attractor."""
 
 
+def columns_of(metrics: Sequence[str], records: Sequence[Record]) -> tuple[Column, ...]:
+    """Columns for metrics by name, ``metric`` or ``task:metric`` where several tasks have it, as the records have them.
+
+    A metric that no record has raises `InputError` with the nearest that one has.
+    """
+    known = {f"{record.task}:{m.name}": (record.task, m) for record in records for m in record.metrics}
+    columns = []
+    for name in metrics:
+        fits = [key for key in known if name in (key, key.partition(":")[2])]
+        if not fits:
+            raise unknown("metric of these records", name, {key.partition(":")[2] for key in known})
+        if len(fits) > 1:
+            raise InputError(f"metric {name!r} is of several tasks; give {' or '.join(sorted(fits))}")
+        task, metric = known[fits[0]]
+        heading = f"{name} ({metric.unit})" if metric.unit else name
+        columns.append(Column(task, metric.name, heading, 3, metric.direction))
+    return tuple(columns)
+
+
 def stale(record: Record) -> str:
     """Why a record no longer speaks for the model it names: another version, task version or config; "" if it does."""
     if record.model not in entries():
@@ -142,9 +163,11 @@ def _needs(card: Card, integrates: bool) -> str:
 def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> pd.DataFrame:
     """One row a model and config, one numeric column a metric (mean over seeds), and beside each what a reader needs.
 
-    Columns: ``what was put in``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds`` (fewest
-    and most over the tasks shown), then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds;
-    None for deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
+    Columns: ``what was put in``, ``rank`` (within it, by the first heading, 1 the best; NaN without a value, or where
+    neither way is better), ``family``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``
+    (fewest and most over the tasks shown), ``failures`` (failed runs of these tasks), ``distribution`` (the packages,
+    with versions), then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds; None for
+    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
     `InputError`.
     """
     if not records:
@@ -160,12 +183,16 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
         cls = get_class(model)
         mine = {task: group for (m, c, task), group in groups.items() if (m, c) == (model, condition)}
         any_record = next(iter(mine.values()))[0]
+        shown = [mine[task] for task in dict.fromkeys(c.task for c in columns) if task in mine]
         row: dict[str, Any] = {
             "what was put in": _class(cls.card),
+            "family": cls.card.family,
             "model": model,
             "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
             "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
-            "seeds": _seeds([mine[task] for task in dict.fromkeys(c.task for c in columns) if task in mine]),
+            "seeds": _seeds(shown),
+            "failures": sum(record.status == "failed" for group in shown for record in group),
+            "distribution": ", ".join(sorted({record.distribution for group in shown for record in group})),
         }
         for column in columns:
             value, interval, note = _cell(mine.get(column.task, []), column.metric)
@@ -173,7 +200,10 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
         rows.append(row)
     frame = pd.DataFrame(rows)
     rank = frame["what was put in"].map(CLASSES.index)
-    lead = frame[columns[0].heading].fillna(-math.inf)
+    first = frame[columns[0].heading]
+    places = first.groupby(rank).rank(method="min", ascending=columns[0].better == "lower")
+    frame.insert(1, "rank", math.nan if columns[0].better == "none" else places)
+    lead = first.fillna(-math.inf)
     order = np.lexsort((frame["model"], -lead if columns[0].better == "higher" else lead, rank))
     return frame.iloc[order].reset_index(drop=True)
 
@@ -207,8 +237,13 @@ def _cell(group: Sequence[Record], metric: str) -> tuple[float, tuple[float, flo
     return found.value, None if found.reason else (found.low, found.high), ""
 
 
-def render(frame: pd.DataFrame, format: str = "md", columns: Sequence[Column] = COLUMNS) -> str:
-    """The leaderboard as text. Markdown, LaTeX and HTML are rounded, with reasons below; CSV and JSON are complete."""
+def render(
+    frame: pd.DataFrame, format: str = "md", columns: Sequence[Column] = COLUMNS, left_out: Sequence[str] = ()
+) -> str:
+    """The leaderboard as text. Markdown, LaTeX and HTML are rounded, with reasons below; CSV and JSON are complete.
+
+    left_out: records that are not in it, a line each, to be shown below the rounded ones.
+    """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     if format == "csv":
@@ -216,13 +251,14 @@ def render(frame: pd.DataFrame, format: str = "md", columns: Sequence[Column] = 
     if format == "json":
         return json.dumps(json.loads(frame.to_json(orient="records")), indent=1) + "\n"
     shown, notes = _shown(frame, columns)
+    notes += [f"Left out: {line}" for line in left_out]
     if format == "md":
         return shown.to_markdown(index=False, disable_numparse=True) + "\n\n" + "".join(f"- {n}\n" for n in notes)
     if format == "tex":
         return shown.style.hide(axis="index").format(escape="latex").to_latex(hrules=True) + "".join(
             f"% {note}\n" for note in notes
         )
-    return shown.to_html(index=False) + "<ul>" + "".join(f"<li>{note}</li>" for note in notes) + "</ul>\n"
+    return shown.to_html(index=False) + "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>\n"
 
 
 def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[str]]:

@@ -162,7 +162,15 @@ def test_recordings_with_nan_are_refused_or_bridged(tmp_path) -> None:
 def test_truncated_files_are_named(tmp_path) -> None:
     entorhinal("run", "controls/ideal_grid", "--tasks", "cost", "--out", tmp_path, "--device", "cpu")
     (record,) = tmp_path.glob("*.json")
-    record.write_text(record.read_text()[:100])
+    text = record.read_text()
+    (tmp_path / "half.json").write_text(text[:100])
+    done = entorhinal("table", tmp_path)
+    assert "half.json" in done.stderr
+    assert "Left out: record" in done.stdout
+    assert "lattice given" in done.stdout
+    assert "half.json" in entorhinal("table", tmp_path, "--release", code=2).stderr
+    assert "did you mean 'step_ms'" in entorhinal("table", tmp_path, "--metrics", "step_m", code=2).stderr
+    record.write_text(text[:100])
     assert record.name in entorhinal("table", tmp_path, code=2).stderr
 
 

@@ -5,7 +5,15 @@ import json
 import pytest
 import torch
 
-from entorhinal.benchmarks.records import Metric, Record, config_hash, find_record, load_records, provenance
+from entorhinal.benchmarks.records import (
+    Metric,
+    Record,
+    config_hash,
+    find_record,
+    load_records,
+    provenance,
+    read_records,
+)
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.families.errors import InputError
 
@@ -52,7 +60,7 @@ def test_a_number_that_is_not_finite_is_empty() -> None:
         empty.value("z")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign", "unknown key", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "no text", "unknown key", "missing"])
 def test_broken_records_are_named(tmp_path, damage: str) -> None:
     _, path = record().write(tmp_path)
     text = path.read_text()
@@ -60,12 +68,51 @@ def test_broken_records_are_named(tmp_path, damage: str) -> None:
         path.write_text(text[: len(text) // 2])
     elif damage == "foreign":
         path.write_text("[]")
+    elif damage == "no text":
+        path.write_bytes(b"\xff\xfe{}")
     elif damage == "unknown key":
         path.write_text(json.dumps(json.loads(text) | {"extra": 1}))
     else:
         path.unlink()
     with pytest.raises(InputError, match=r"a\.b-v1\.x\.json"):
         Record.read(path)
+
+
+def test_other_schemas_are_refused_by_name(tmp_path) -> None:
+    _, path = record().write(tmp_path)
+    content = json.loads(path.read_text())
+    for version, way_out in ((0, "run the task again"), (2, "upgrade entorhinal")):
+        path.write_text(json.dumps(content | {"schema_version": version, "unheard_of": 1}))
+        with pytest.raises(InputError, match=f"has schema version {version}, and 1 is read; {way_out}"):
+            Record.read(path)
+
+
+def test_an_edited_record_is_found_and_a_new_layout_is_none(tmp_path) -> None:
+    written, path = record().write(tmp_path)
+    text = path.read_text()
+    path.write_text(json.dumps(dict(sorted(json.loads(text).items()))))
+    assert Record.read(path) == written
+    path.write_text(text.replace("1.25", "1.35"))
+    with pytest.raises(InputError, match=r"a\.b-v1\.x\.json' was edited after it was written"):
+        Record.read(path)
+    path.write_text(text.replace(written.digest, ""))
+    assert Record.read(path).digest == "", "records made before there were digests are read"
+
+
+def test_unsound_files_are_left_out_by_name_and_two_with_one_run_id_too(tmp_path) -> None:
+    good, _ = record(run_id="good").write(tmp_path)
+    record(run_id="twice").write(tmp_path)
+    record(run_id="twice", seed=1).write(tmp_path / "copy")
+    (tmp_path / "foreign.json").write_text('{"name": "other"}')
+    records, left_out = read_records(tmp_path)
+    assert records == [good]
+    assert len(left_out) == 2
+    assert "foreign.json" in left_out[0]
+    assert "twice.json" in left_out[1]
+    assert "copy" in left_out[1]
+    assert "have one run id, 'twice'; delete all but one" in left_out[1]
+    with pytest.raises(InputError, match=r"foreign\.json.*1 more like it"):
+        load_records(tmp_path)
 
 
 def test_changed_or_missing_arrays_are_found(tmp_path) -> None:

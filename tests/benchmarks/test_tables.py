@@ -13,6 +13,7 @@ from entorhinal.benchmarks.tables import (
     TABLES,
     bibliography,
     check_release,
+    columns_of,
     leaderboard,
     render,
     stale,
@@ -77,6 +78,8 @@ def test_rank_is_within_what_was_put_in() -> None:
     )
     assert frame["what was put in"].tolist() == ["lattice given"] * 2 + ["no lattice"] * 2
     assert frame["grid score"].tolist() == [0.2, 0.1, 1.95, 1.9]
+    assert frame["rank"].tolist() == [1, 2, 1, 2]
+    assert frame["family"].tolist() == ["controls"] * 4
     assert frame["config"].tolist()[0] == "spacing_m=[0.4], orientation_rad=[0.0]"
     assert frame["needs"].tolist()[2:] == ["reads position", "nothing"]
 
@@ -99,6 +102,10 @@ def test_a_failed_seed_empties_the_mean() -> None:
     frame = leaderboard([failed, *made[1:]])
     assert math.isnan(frame["grid score"].iloc[0])
     assert frame["grid score note"].iloc[0] == "failed: out of memory"
+    assert math.isnan(frame["rank"].iloc[0])
+    assert frame["failures"].iloc[0] == 1
+    assert frame["distribution"].iloc[0] == "entorhinal"
+    assert leaderboard(made)["failures"].iloc[0] == 0
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -114,6 +121,49 @@ def test_every_format_holds_every_model(format: str) -> None:
     if format == "tex":
         assert r"\toprule" in text
         assert r"random\_rnn" in text
+
+
+def test_equal_scores_share_a_rank_and_lower_is_first_where_it_is_better() -> None:
+    made = (
+        records("controls/random_rnn-v1", score=1.0)
+        + records("controls/place_cells-v1", score=1.0)
+        + records("controls/shuffled-v1", score=0.5)
+    )
+    assert leaderboard(made)["rank"].tolist() == [1, 1, 3]
+    lower = [column for column in ALL if column.better == "lower"][:1]
+    slow = made[0].model_copy(
+        update={
+            "task": lower[0].task,
+            "metrics": (Metric(name=lower[0].metric, value=99.0),),
+            "model": "controls/shuffled-v1",
+        }
+    )
+    others = [r for r in made if r.task == lower[0].task and r.model != slow.model]
+    shuffled = next(r for r in made if r.task == lower[0].task and r.model == slow.model)
+    found = leaderboard([*others, shuffled.model_copy(update={"metrics": slow.metrics})], lower)
+    assert found["model"].tolist()[-1] == "controls/shuffled-v1"
+    assert found["rank"].tolist() == [1, 1, 3]
+
+
+def test_metrics_by_name_are_columns_and_those_that_no_record_has_are_named() -> None:
+    made = records("controls/ideal_grid-v1")
+    (column,) = columns_of(["spacing_median_m"], made)
+    assert (column.task, column.metric, column.heading) == ("gridness-v2", "spacing_median_m", "spacing_median_m")
+    assert leaderboard(made, [column])["spacing_median_m"].item() == VALUES["spacing_median_m"]
+    with pytest.raises(InputError, match="unknown metric of these records 'spacing_median'; did you mean"):
+        columns_of(["spacing_median"], made)
+    with pytest.raises(InputError, match="known: none"):
+        columns_of(["x"], [made[0].model_copy(update={"metrics": ()})])
+    twice = [made[0], made[0].model_copy(update={"task": "cost-v1"})]
+    with pytest.raises(InputError, match="give cost-v1:grid_score_median or gridness-v2:grid_score_median"):
+        columns_of(["grid_score_median"], twice)
+    assert columns_of(["cost-v1:grid_score_median"], twice)[0].task == "cost-v1"
+
+
+@pytest.mark.parametrize("format", ["md", "tex", "html"])
+def test_what_is_left_out_stands_below_the_table(format: str) -> None:
+    frame = leaderboard(records("controls/ideal_grid-v1"))
+    assert "Left out: record a.json is truncated" in render(frame, format, left_out=["record a.json is truncated"])
 
 
 def test_unknown_format_and_no_records() -> None:
