@@ -45,14 +45,14 @@ def draw_networks(data: Data, conditions: Sequence[str], panels: Mapping[str, st
 
 
 def draw_maps(canvas: SubFigure, data: Data, conditions: Sequence[str], side_m: float, letter: str) -> None:
-    """Maps of one network a condition, a row each, from best to worst score."""
+    """Maps of one network a condition, a row each, from best to worst score; one scale bar for all."""
     shown = [name for name in conditions if name in data.arrays]
     grid = canvas.subplots(max(1, len(shown)), 6, squeeze=False)
     for ax in grid.ravel():
         ax.set_axis_off()
     for row, name in zip(grid, shown, strict=False):
         for ax, rates in zip(row, data.arrays[name], strict=False):
-            plots.rate_map(ax, rates, bin_m=side_m / rates.shape[-1], scale_bar=ax is row[0])
-            ax.set_axis_on()
-        row[0].set_title(name, loc="left", fontsize=6)
+            last = ax is row[0] and name == shown[-1]
+            plots.rate_map(ax, rates, bin_m=side_m / rates.shape[-1], scale_bar=last)
+        row[0].text(-0.1, 0.5, name, ha="right", va="center", fontsize=6, transform=row[0].transAxes)
     canvas.suptitle(letter, x=0.01, ha="left", fontweight="bold")
