@@ -179,7 +179,9 @@ def solve(config: DordekConfig) -> Tensor:
 
 
 class Dordek(Model):
-    Config = DordekConfig
+    """Weights at the animal's place, ``(B, T, units)``, in a box that goes on periodically."""
+
+    Config: ClassVar[type[Config]] = DordekConfig
     card: ClassVar[Card] = Card(
         id="function_optimization/dordek-v1",
         title="Non-negative principal components of place-cell input",
@@ -235,8 +237,12 @@ class Dordek(Model):
 
     def _fit(self) -> None:
         if not self.fitted:
-            self.maps.copy_(solve(self.config))
+            self.maps.copy_(self.solved())
             self.fitted.fill_(True)
+
+    def solved(self) -> Tensor:
+        """Weights of all units over the place cells, each of norm 1, ``(units, bins, bins)``."""
+        return solve(self.config)
 
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
@@ -244,8 +250,8 @@ class Dordek(Model):
         """Weights at the animal's place, ``(B, T, N)``; an unfitted model is fitted first."""
         check_plane(self, trajectories.arena)
         self._fit()
-        half = self.config.extent_m / 2
-        box = ((-half, half), (-half, half))
+        half_m = self.config.extent_m / 2
+        box = ((-half_m, half_m), (-half_m, half_m))
         rates = codes.interpolate_maps(self.maps, trajectories.position_m, box, periodic=True)
         return Representation(self.config.bins * rates)
 

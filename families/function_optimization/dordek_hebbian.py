@@ -18,10 +18,8 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from entorhinal.families import codes
-from entorhinal.families.function_optimization.dordek import SPACING, Dordek, check_plane, place_input
-from entorhinal.families.model import Card, Config, Model, Representation, State
-from entorhinal.families.world import Trajectories, World
+from entorhinal.families.function_optimization.dordek import SPACING, Dordek, place_input
+from entorhinal.families.model import Card, Config
 
 __all__ = ["DordekHebbian", "DordekHebbianConfig", "learned"]
 
@@ -79,8 +77,8 @@ def solve(config: DordekHebbianConfig) -> Tensor:
         return maps / maps.flatten(1).norm(dim=1).clamp_min(1e-300)[:, None, None]
 
 
-class DordekHebbian(Model):
-    """Weights at the animal's place, ``(B, T, units)``, in a box that goes on periodically."""
+class DordekHebbian(Dordek):
+    """As `Dordek`, with learned weights."""
 
     Config = DordekHebbianConfig
     card: ClassVar[Card] = Card(
@@ -109,31 +107,6 @@ class DordekHebbian(Model):
             "seed": "ours",
         },
     )
-    maps: Tensor
-    fitted: Tensor
 
-    def __init__(self, config: DordekHebbianConfig | None = None) -> None:
-        super().__init__(config)
-        units = self.config.networks * self.config.components
-        self.register_buffer("maps", torch.zeros(units, self.config.bins, self.config.bins))
-        self.register_buffer("fitted", torch.tensor(False))
-
-    def fit(self, world: World) -> None:
-        """Learn the maps. They depend on the config alone: the box is the model's own, and ``world`` only a plane."""
-        check_plane(self, world.arena)
-        self._fit()
-
-    def _fit(self) -> None:
-        if not self.fitted:
-            self.maps.copy_(solve(self.config))
-            self.fitted.fill_(True)
-
-    def represent(
-        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
-    ) -> Representation:
-        check_plane(self, trajectories.arena)
-        self._fit()
-        half_m = self.config.extent_m / 2
-        box = ((-half_m, half_m), (-half_m, half_m))
-        rates = codes.interpolate_maps(self.maps, trajectories.position_m, box, periodic=True)
-        return Representation(self.config.bins * rates)
+    def solved(self) -> Tensor:
+        return solve(self.config)
