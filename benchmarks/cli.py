@@ -73,6 +73,11 @@ def _config(settings: list[str] | None) -> dict[str, Any]:
     return config
 
 
+def _words(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(filter(None, (word.strip() for word in text.split(","))))
+
+
 @contextmanager
 def _bar(description: str) -> Iterator[Callable[..., None]]:
     """A progress bar on standard error; nothing but the finished line where that is no terminal.
@@ -305,8 +310,11 @@ def sweep(
 
 @app.command()
 def run(
-    model: Annotated[str, typer.Argument(help="A model id or the path of a checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder for the records.")],
+    model: Annotated[str | None, typer.Argument(help="A model id or the path of a checkpoint.")] = None,
+    models: Annotated[
+        str, typer.Option(help="Several as they ship: ids and families with commas between, or all.")
+    ] = "",
     tasks: Annotated[str, typer.Option(help="Task ids, separated by commas.")] = "",
     suite: Annotated[str, typer.Option(help="A named list of tasks.")] = "core",
     seeds: Annotated[int, typer.Option(min=1, help="How many base seeds: 0, 1, ...")] = 1,
@@ -316,21 +324,55 @@ def run(
     bridge_gaps: Annotated[bool, typer.Option("--bridge-gaps", help="Interpolate a file's gaps and NaN.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model and write one record a task and seed. What is there already is not computed again."""
-    from entorhinal.benchmarks.evaluation import evaluate
+    """Score a model, or many, and write one record a task and seed. What is there already is not computed again.
+
+    With --models, deterministic models and trained networks are run once whatever --seeds is, and what fails is a
+    record with its error.
+    """
+    from entorhinal.benchmarks.conditions import choose
+    from entorhinal.benchmarks.evaluation import evaluate, evaluate_all
     from entorhinal.benchmarks.tasks import suite as tasks_of
     from entorhinal.benchmarks.tasks.task import Recording
 
-    names = tuple(filter(None, (name.strip() for name in tasks.split(",")))) or tasks_of(suite)
+    if (model is None) == (not models) or (models and settings):
+        raise InputError("run: give one model, which may have --set, or --models, which are run as they ship")
+    names = _words(tasks) or tasks_of(suite)
     path = Recording(recording, "bridge" if bridge_gaps or recording == "sargolini" else "refuse")
     path.load()  # a file that cannot be used is refused before any work
-    records = evaluate(
-        model, names, seeds=seeds, device=device, out=out, config=_config(settings), recording=path, progress=_bar
-    )
+    before = {found.stem for found in out.glob("*.json")}
+    left_out: dict[str, str] = {}
+    try:
+        if model is not None:
+            records = evaluate(
+                model,
+                names,
+                seeds=seeds,
+                device=device,
+                out=out,
+                config=_config(settings),
+                recording=path,
+                progress=_bar,
+            )
+        else:
+            chosen = choose(_words(models))
+            for condition in (untrained := [each for each in chosen if each.untrained]):
+                _errors.print(
+                    f"not run: {condition.model} must be trained, and no network of it ships; 'entorhinal train "
+                    f"{condition.model}', then 'entorhinal run CHECKPOINT'", soft_wrap=True, highlight=False,
+                )  # fmt: skip
+            ready = [each for each in chosen if each not in untrained]
+            records, left_out = evaluate_all(
+                ready, names, seeds=seeds, device=device, out=out, recording=path, progress=_bar
+            )
+    except KeyboardInterrupt:
+        written = len({found.stem for found in out.glob("*.json")} - before)
+        _errors.print(f"stopped: {written} records were written to {out}; the same command goes on from there")
+        raise typer.Exit(130) from None
+    failed = [record for record in records if record.status == "failed"]
     if as_json:
         _print_json([record.model_dump(mode="json") for record in records])
     else:
-        for record in records:
+        for record in records if model is not None else failed:
             _console.print(f"[bold]{record.model}[/bold] {record.task} seed {record.seed}: {record.status}")
             if record.error:
                 _console.print(f"  {_plain(record.error)}", highlight=False)
@@ -338,8 +380,13 @@ def run(
             for m in record.metrics:
                 shown = f"{m.value:.5g} {m.unit}" if m.value is not None else f"– ({m.reason})"
                 table.add_row("", m.name, shown, f"n = {m.n}" if m.n else "")
-            _console.print(table)
-    if any(record.status == "failed" for record in records):
+            if record.metrics:
+                _console.print(table)
+        there = sum(record.run_id in before for record in records)
+        _console.print(f"{len(records)} records in {out}: {there} there already, {len(failed)} failed", soft_wrap=True)
+    for name, why in left_out.items():
+        _errors.print(f"[red]left out:[/red] {name}: {_plain(why)}", soft_wrap=True, highlight=False)
+    if failed or left_out:
         raise typer.Exit(1)
 
 
@@ -367,8 +414,7 @@ def table(
         check_release(records)
     if columns not in TABLES:
         raise unknown("table", columns, TABLES)
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    chosen = columns_of(names, records) if names else TABLES[columns]
+    chosen = columns_of(_words(metrics), records) if metrics else TABLES[columns]
     frame = leaderboard(records, chosen)
     text = render(frame, format, chosen, left_out)
     if out is None:

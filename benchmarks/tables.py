@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from entorhinal.analysis.statistics import estimate
+from entorhinal.benchmarks.conditions import has_seed
 from entorhinal.benchmarks.records import Record, by_condition, config_hash
 from entorhinal.benchmarks.tasks import TASKS
 from entorhinal.families.errors import InputError, unknown
@@ -165,10 +166,10 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
 
     Columns: ``what was put in``, ``rank`` (within it, by the first heading, 1 the best; NaN without a value, or where
     neither way is better), ``family``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``
-    (fewest and most over the tasks shown), ``failures`` (failed runs of these tasks), ``distribution`` (the packages,
-    with versions), then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds; None for
-    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
-    `InputError`.
+    (fewest and most over the tasks shown, or "deterministic" for models that have none), ``failures`` (failed runs of
+    these tasks), ``distribution`` (the packages, with versions), then each heading, and for each ``<heading> interval``
+    (95 %, bootstrap over seeds; None for deterministic models) and ``<heading> note`` (why the cell is empty). Stale
+    records are refused with an `InputError`.
     """
     if not records:
         raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
@@ -190,7 +191,7 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
             "model": model,
             "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
             "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
-            "seeds": _seeds(shown),
+            "seeds": _seeds(shown) if has_seed(model) else "deterministic",
             "failures": sum(record.status == "failed" for group in shown for record in group),
             "distribution": ", ".join(sorted({record.distribution for group in shown for record in group})),
         }

@@ -1,14 +1,12 @@
 """Whose records does a figure compare?  Every model as it ships, with its records as one table."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 
-from entorhinal.benchmarks.records import CHECKPOINTS, Record, checkpoint_config, config_hash
+from entorhinal.benchmarks.conditions import Condition, shipped
+from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tables import tidy
 from entorhinal.families.registry import BUILT_IN, get_class
 from entorhinal.paper_figures.figure import Data
@@ -17,29 +15,6 @@ __all__ = ["CONDITIONS", "FAMILIES", "MODELS", "Condition", "metric_table", "rec
 
 FAMILIES = ("coding_theory", "continuous_attractor", "function_optimization", "supervised", "ssl", "controls")
 """In the order of figures."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A model in its default config but for ``config``, or as the shipped checkpoint of that name.
-
-    name: in figures and their tables.
-    """
-
-    name: str
-    model: str
-    checkpoint: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def family(self) -> str:
-        return self.model.partition("/")[0]
-
-    @cached_property
-    def config_hash(self) -> str:
-        config = checkpoint_config(self.checkpoint) if self.checkpoint else self.config
-        return config_hash(self.model, get_class(self.model).Config.parse(self.model, config).model_dump(mode="json"))
-
 
 NAMES = {
     "burak_fiete": "Burak & Fiete",
@@ -51,6 +26,7 @@ NAMES = {
     "couey": "Couey",
     "peak_selection_sheet": "Peak selection",
     "dordek": "Dordek",
+    "dordek_signed": "Dordek (signed)",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
     "sic": "SIC",
@@ -65,20 +41,10 @@ NAMES = {
 
 
 def _conditions() -> tuple[Condition, ...]:
-    """Every built-in model of the plane, family by family: its shipped checkpoints, or else its default config."""
-    trained: dict[str, list[str]] = {}
-    for path in sorted(CHECKPOINTS.glob("*.json")):
-        trained.setdefault(json.loads(path.read_text())["model"], []).append(path.stem)
-    found = []
-    for model in sorted(BUILT_IN, key=lambda id: FAMILIES.index(id.partition("/")[0])):
-        if get_class(model).card.dimensions == 2:
-            short = model.partition("/")[2].rpartition("-v")[0]
-            for checkpoint in trained.get(model, [""]):
-                name = checkpoint or short
-                found.append(Condition(NAMES.get(name, name.replace("_", " ")), model, checkpoint))
-    signed = Condition("Dordek (signed)", "function_optimization/dordek-v1", config={"nonnegative": False})
-    after = 1 + [condition.model for condition in found].index(signed.model)
-    return (*found[:after], signed, *found[after:])
+    """Every built-in model of the plane as it ships, family by family."""
+    plane = [id for id in BUILT_IN if get_class(id).card.dimensions == 2]
+    ordered = sorted(plane, key=lambda id: FAMILIES.index(id.partition("/")[0]))
+    return tuple(replace(each, name=NAMES.get(each.name, each.name.replace("_", " "))) for each in shipped(ordered))
 
 
 CONDITIONS = _conditions()

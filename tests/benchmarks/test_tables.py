@@ -67,6 +67,10 @@ def test_deterministic_models_have_no_interval() -> None:
     frame = leaderboard(records("controls/ideal_grid-v1", seeds=3, same_weights=True))
     assert frame["seeds"].iloc[0] == "1"
     assert frame["grid score interval"].iloc[0] is None
+    frame = leaderboard(records("coding_theory/residue-v1"))
+    assert frame["seeds"].iloc[0] == "deterministic"
+    assert "deterministic" in render(frame, "md")
+    assert frame["grid score interval"].iloc[0] is None
 
 
 def test_rank_is_within_what_was_put_in() -> None:
