@@ -400,8 +400,9 @@ def table(
     metrics: Annotated[str, typer.Option(help="Metrics in place of its columns, separated by commas.")] = "",
 ) -> None:
     """The leaderboard of a folder of records, or another of its tables. Files that are no records are left out."""
+    from entorhinal.benchmarks.citations import bibliography
     from entorhinal.benchmarks.records import SHIPPED, read_records
-    from entorhinal.benchmarks.tables import TABLES, bibliography, check_release, columns_of, leaderboard, render
+    from entorhinal.benchmarks.tables import TABLES, check_release, columns_of, leaderboard, render
     from entorhinal.families.checkpoint import write_atomically
     from entorhinal.families.errors import unknown
 
@@ -449,24 +450,11 @@ def figures(
 
 
 @app.command()
-def cite(models: Annotated[list[str] | None, typer.Argument(help="Model ids; all if left out.")] = None) -> None:
-    """BibTeX of this software and of the models' sources."""
-    from entorhinal.benchmarks.tables import bibliography
-    from entorhinal.families.registry import list_models, resolve
+def cite(ids: Annotated[list[str] | None, typer.Argument(help="Of models and tasks; all if left out.")] = None) -> None:
+    """BibTeX of this software, of tasks, and of the sources of models and tasks."""
+    from entorhinal.benchmarks.citations import cite
 
-    print(
-        _SOFTWARE.format(version=__version__) + "\n" + bibliography([resolve(m) for m in models or list_models()]),
-        end="",
-    )
-
-
-_SOFTWARE = """@software{{entorhinal,
-  title = {{entorhinal: every theory of grid cells behind one interface}},
-  author = {{{{The entorhinal developers}}}},
-  version = {{{version}}},
-  year = {{2026}}
-}}
-"""
+    print(cite(ids or ()), end="")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""How are results shown?  One tidy frame, rendered as Markdown, CSV, LaTeX, JSON or HTML, with the BibTeX it cites.
+"""How are results shown?  One tidy frame, rendered as Markdown, CSV, LaTeX, JSON or HTML.
 
 Models are ranked only within what was put in (lattice given, scale given, emerged, none), never overall. Seeds are the
 replicates; deterministic models have no interval; an empty cell carries its reason.
@@ -27,7 +27,6 @@ __all__ = [
     "FORMATS",
     "TABLES",
     "Column",
-    "bibliography",
     "check_release",
     "columns_of",
     "leaderboard",
@@ -291,12 +290,6 @@ def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame
         "than one), nominally 95 %; of normal values it covers 91 % with 10 seeds, 83 % with 5, 48 % with 2."
     ]
     return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
-
-
-def bibliography(models: Sequence[str]) -> str:
-    """The BibTeX of the models' sources, each entry once."""
-    texts = dict.fromkeys(get_class(model).card.citation.strip() for model in models)
-    return "\n\n".join(texts) + "\n"
 
 
 def check_release(records: Sequence[Record]) -> None:

@@ -3,7 +3,6 @@
 import json
 import math
 
-import bibtexparser
 import pandas as pd
 import pytest
 
@@ -11,7 +10,6 @@ from entorhinal.benchmarks.records import Metric, Record, config_hash
 from entorhinal.benchmarks.tables import (
     FORMATS,
     TABLES,
-    bibliography,
     check_release,
     columns_of,
     leaderboard,
@@ -226,9 +224,3 @@ def test_tidy_has_a_row_for_everything() -> None:
     assert isinstance(frame, pd.DataFrame)
     assert len(frame) == 2 * len(ALL) + 1
     assert frame[frame["status"] == "failed"]["reason"].tolist() == ["why"]
-
-
-def test_the_bibliography_parses_and_has_no_doubles() -> None:
-    text = bibliography(["controls/ideal_grid-v1", "controls/shuffled-v1", "controls/random_rnn-v1"])
-    found = bibtexparser.loads(text).entries
-    assert sorted(entry["ID"] for entry in found) == ["sorscher2019", "stensola2012"]
