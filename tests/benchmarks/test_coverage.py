@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pytest
 
 from entorhinal.analysis.statistics import Estimate
 from entorhinal.benchmarks import coverage
-from entorhinal.benchmarks.coverage import PAIRS, STATISTICS, cases, coverage_row, coverage_table
+from entorhinal.benchmarks.coverage import COVERAGE, PAIRS, STATISTICS, cases, coverage_row, coverage_table
+
+PAGE = Path(__file__).parents[2] / "docs" / "validation.md"
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +89,12 @@ def test_the_command_writes_all_rows_and_one_section(monkeypatch, tmp_path) -> N
     np.testing.assert_allclose(rows[["covered", "below", "above"]].sum(axis=1), 1, atol=1e-3)
     assert page.read_text() == f"a\n<!-- coverage -->\n{coverage_table(rows)}\n<!-- end coverage -->\nb\n"
     assert json.loads((tmp_path / "coverage.json").read_text())["commit"]
+
+
+def test_the_page_shows_the_shipped_rows_of_a_clean_commit() -> None:
+    rows = pd.read_csv(COVERAGE)
+    assert list(rows[["statistic", "scores", "seeds"]].itertuples(index=False, name=None)) == list(cases())
+    assert coverage_table(rows) in PAGE.read_text()
+    said = json.loads(COVERAGE.with_suffix(".json").read_text())
+    assert said["commit"]
+    assert not said["dirty"]
