@@ -1,10 +1,14 @@
-"""How is it cited?  BibTeX of the software, of tasks and of the papers behind models and tasks, each entry once."""
+"""How is it cited?  BibTeX of the software, tasks, releases and the papers behind models and tasks, each entry once."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
 from string import ascii_lowercase
 
 from entorhinal import __version__
+from entorhinal.benchmarks.records import RELEASES
 from entorhinal.benchmarks.tasks import TASKS, get_task
 from entorhinal.families.errors import unknown
 from entorhinal.families.registry import entries, get_class, list_models, versioned
@@ -23,6 +27,14 @@ TASK = """@misc{{entorhinal_{key},
   author = {{{{The entorhinal developers}}}},
   howpublished = {{Task {id} of entorhinal, version {version}}},
   year = {{2026}}
+}}"""
+
+RELEASE = """@misc{{entorhinal_{key},
+  title = {{Records and tables of entorhinal, release {release}}},
+  author = {{{{The entorhinal developers}}}},
+  howpublished = {{Version {version}, commit {commit}}},
+  note = {{SHA-256 of its manifest: {sha256}}},
+  year = {{{year}}}
 }}"""
 
 SARGOLINI = """@article{sargolini2006,
@@ -50,23 +62,39 @@ SOURCES = {"gridness-v2": SARGOLINI, "path_integration-v1": SARGOLINI, "topology
 
 
 def cite(ids: Sequence[str] = ()) -> str:
-    """BibTeX of the software, and of models and tasks by id (all of them if none is named) with their sources.
+    """BibTeX of the software, and of models, tasks and releases by id (all if none is named) with their sources.
 
     A version that is ``-v1``, or a task's newest, may be left out; an unknown id raises `InputError`.
     """
     newest = {id.rpartition("-v")[0]: id for id in TASKS}
     known = entries()
     texts = [SOFTWARE.format(version=__version__)]
-    for id in ids or (*list_models(), *TASKS):
+    releases = {path.parent.name: path for path in sorted(RELEASES.glob("*/manifest.json"))}
+    for id in ids or (*list_models(), *TASKS, *releases):
         if (task := newest.get(id, id)) in TASKS:
             title = get_task(task).title
             texts += [TASK.format(key=task.replace("-", "_"), title=title, id=task, version=__version__)]
             texts += [SOURCES[task]] if task in SOURCES else []
         elif versioned(id) in known:
             texts.append(get_class(id).card.citation)
+        elif id in releases:
+            texts.append(_release(releases[id]))
         else:
-            raise unknown("model or task", id, [*known, *TASKS])
+            raise unknown("model, task or release", id, [*known, *TASKS, *releases])
     return merged(texts)
+
+
+def _release(path: Path) -> str:
+    content = path.read_bytes()
+    said = json.loads(content)
+    return RELEASE.format(
+        key=said["release"].replace(".", "_"),
+        release=said["release"],
+        version=said["entorhinal"],
+        commit=said["commit"],
+        sha256=sha256(content).hexdigest(),
+        year=said["created"][:4],
+    )
 
 
 def bibliography(models: Iterable[str]) -> str:

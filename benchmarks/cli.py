@@ -395,24 +395,36 @@ def table(
     folder: Annotated[Path | None, typer.Argument(help="Folder of records; the shipped ones if left out.")] = None,
     format: Annotated[str, typer.Option(help="md, csv, tex, json or html.")] = "md",
     out: Annotated[Path | None, typer.Option(help="Write here, and the BibTeX beside it as .bib.")] = None,
-    release: Annotated[bool, typer.Option(help="Refuse records of dirty commits and partial rows.")] = False,
+    release: Annotated[str, typer.Option(help="A release's version, or its folder: its records alone.")] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="Make the release's tables anew and compare all.")] = False,
     columns: Annotated[str, typer.Option(help="Which table: leaderboard, or codes.")] = "leaderboard",
     metrics: Annotated[str, typer.Option(help="Metrics in place of its columns, separated by commas.")] = "",
 ) -> None:
     """The leaderboard of a folder of records, or another of its tables. Files that are no records are left out."""
     from entorhinal.benchmarks.citations import bibliography
     from entorhinal.benchmarks.records import SHIPPED, read_records
-    from entorhinal.benchmarks.tables import TABLES, check_release, columns_of, leaderboard, render
+    from entorhinal.benchmarks.release import differences, find_release, released_records
+    from entorhinal.benchmarks.tables import TABLES, columns_of, leaderboard, render
     from entorhinal.families.checkpoint import write_atomically
     from entorhinal.families.errors import unknown
 
-    records, left_out = read_records(folder or SHIPPED)
-    if left_out and (release or not records):
+    if verify:
+        if not release:
+            raise InputError("table: --verify needs --release, the version to verify")
+        differ = differences(find_release(release), folder or SHIPPED)
+        for line in differ:
+            _console.print(line, soft_wrap=True, highlight=False, markup=False)
+        _console.print(f"release {release}: {len(differ) or 'no'} differences from what was frozen", soft_wrap=True)
+        raise typer.Exit(1 if differ else 0)
+    if release:
+        records = released_records(find_release(release), folder or SHIPPED)
+        left_out: list[str] = []
+    else:
+        records, left_out = read_records(folder or SHIPPED)
+    if left_out and not records:
         raise InputError(left_out[0])
     for line in left_out:
         _errors.print(f"[red]left out:[/red] {_plain(line)}", soft_wrap=True, highlight=False)
-    if release:
-        check_release(records)
     if columns not in TABLES:
         raise unknown("table", columns, TABLES)
     chosen = columns_of(_words(metrics), records) if metrics else TABLES[columns]
@@ -450,8 +462,10 @@ def figures(
 
 
 @app.command()
-def cite(ids: Annotated[list[str] | None, typer.Argument(help="Of models and tasks; all if left out.")] = None) -> None:
-    """BibTeX of this software, of tasks, and of the sources of models and tasks."""
+def cite(
+    ids: Annotated[list[str] | None, typer.Argument(help="Of models, tasks, releases; all if left out.")] = None,
+) -> None:
+    """BibTeX of this software, of tasks and releases, and of the sources of models and tasks."""
     from entorhinal.benchmarks.citations import cite
 
     print(cite(ids or ()), end="")

@@ -26,6 +26,7 @@ from entorhinal.families.registry import get_class
 
 __all__ = [
     "CHECKPOINTS",
+    "RELEASES",
     "SHIPPED",
     "Metric",
     "Record",
@@ -43,6 +44,9 @@ SHIPPED = Path(__file__).parent / "results"
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 """The trained networks that come with the project: ``<name>.safetensors``, ``.json`` and ``.history.csv`` each."""
+
+RELEASES = Path(__file__).parent / "releases"
+"""Tables that were frozen, a folder a version: see `entorhinal.benchmarks.release`."""
 
 SCHEMA: Literal[1] = 1
 """The version of the fields of a record."""

@@ -27,7 +27,6 @@ __all__ = [
     "FORMATS",
     "TABLES",
     "Column",
-    "check_release",
     "columns_of",
     "leaderboard",
     "render",
@@ -290,22 +289,3 @@ def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame
         "than one), nominally 95 %; of normal values it covers 91 % with 10 seeds, 83 % with 5, 48 % with 2."
     ]
     return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
-
-
-def check_release(records: Sequence[Record]) -> None:
-    """Refuse, with an `InputError`, records of a dirty or unknown commit, failed runs and rows that lack a task."""
-    for record in records:
-        if record.dirty or not record.commit:
-            raise InputError(f"record {record.run_id} is not of a clean commit; commit, delete it and run again")
-        if record.status == "failed":
-            raise InputError(f"record {record.run_id} is of a failed run ({record.error}); run it again")
-    for (model, condition), tasks in _tasks_by_condition(records).items():
-        if missing := {column.task for columns in TABLES.values() for column in columns} - tasks:
-            raise InputError(f"{model} ({condition}) has no record of {', '.join(sorted(missing))}; run them first")
-
-
-def _tasks_by_condition(records: Sequence[Record]) -> dict[tuple[str, str], set[str]]:
-    found: dict[tuple[str, str], set[str]] = {}
-    for model, condition, task in by_condition(records):
-        found.setdefault((model, condition), set()).add(task)
-    return found

@@ -54,5 +54,5 @@ def test_two_sources_with_one_key_are_both_kept() -> None:
 
 
 def test_unknown_ids_name_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown model or task 'gridnes'; did you mean 'gridness-v2'"):
+    with pytest.raises(InputError, match="unknown model, task or release 'gridnes'; did you mean 'gridness-v2'"):
         cite(["gridnes"])

@@ -204,6 +204,8 @@ def test_one_figure(tmp_path) -> None:
         (("run", "none.safetensors", "--out", "x"), "no such file"),
         (("table", "no_such_folder"), "no folder 'no_such_folder'"),
         (("table", "--format", "markdown"), "unknown format 'markdown'"),
+        (("table", "--release", "0.0"), "no release '0.0'; there are:"),
+        (("table", "--verify"), "--verify needs --release"),
         (("figures", "gridnes"), "did you mean 'gridness'"),
         (("cite", "controls/ideal"), "did you mean 'controls/ideal_grid-v1'"),
     ],
@@ -246,7 +248,6 @@ def test_truncated_files_are_named(tmp_path) -> None:
     assert "half.json" in done.stderr
     assert "Left out: record" in done.stdout
     assert "lattice given" in done.stdout
-    assert "half.json" in entorhinal("table", tmp_path, "--release", code=2).stderr
     assert "did you mean 'step_ms'" in entorhinal("table", tmp_path, "--metrics", "step_m", code=2).stderr
     record.write_text(text[:100])
     assert record.name in entorhinal("table", tmp_path, code=2).stderr

@@ -10,7 +10,6 @@ from entorhinal.benchmarks.records import Metric, Record, config_hash
 from entorhinal.benchmarks.tables import (
     FORMATS,
     TABLES,
-    check_release,
     columns_of,
     leaderboard,
     render,
@@ -188,18 +187,6 @@ def test_stale_records_are_refused() -> None:
         assert why in stale(old)
         with pytest.raises(InputError, match="is stale"):
             leaderboard([old])
-
-
-def test_releases_refuse_dirty_failed_and_partial() -> None:
-    made = records("controls/ideal_grid-v1")
-    check_release(made)
-    with pytest.raises(InputError, match="not of a clean commit"):
-        check_release([made[0].model_copy(update={"dirty": True}), *made[1:]])
-    with pytest.raises(InputError, match="failed run"):
-        check_release([made[0].model_copy(update={"status": "failed"}), *made[1:]])
-    for task in ("cost-v1", "topology-v2"):
-        with pytest.raises(InputError, match=f"no record of {task}"):
-            check_release([record for record in made if record.task != task])
 
 
 def test_seeds_are_those_of_the_tasks_shown() -> None:
