@@ -3,18 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
+from entorhinal.analysis import plots
 from entorhinal.benchmarks.conditions import Condition, shipped
 from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tables import tidy
 from entorhinal.families.registry import BUILT_IN, get_class
 from entorhinal.paper_figures.figure import Data
 
-__all__ = ["CONDITIONS", "FAMILIES", "MODELS", "Condition", "metric_table", "record_of", "value_of"]
+__all__ = [
+    "COLOURS",
+    "CONDITIONS",
+    "FAMILIES",
+    "MODELS",
+    "Condition",
+    "metric_table",
+    "middle",
+    "record_of",
+    "seed_values",
+    "value_of",
+]
 
 FAMILIES = ("coding_theory", "continuous_attractor", "function_optimization", "supervised", "ssl", "controls")
 """In the order of figures."""
+
+COLOURS = dict(zip(FAMILIES, ("#56b4e9", plots.ORANGE, "#e69f00", "#cc79a7", plots.GREEN, "#444444"), strict=True))
 
 NAMES = {
     "burak_fiete": "Burak & Fiete",
@@ -26,7 +41,9 @@ NAMES = {
     "couey": "Couey",
     "peak_selection_sheet": "Peak selection",
     "dordek": "Dordek",
+    "dordek_hebbian": "Dordek (Hebbian)",
     "dordek_signed": "Dordek (signed)",
+    "lie_group": "Lie group",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
     "sic": "SIC",
@@ -76,3 +93,15 @@ def value_of(data: Data, condition: str, task: str, metric: str) -> float:
     if rows.empty:
         raise LookupError(f"{condition}, {task}: {metric}")
     return float(rows["value"].astype(float).median(skipna=False))
+
+
+def seed_values(data: Data, condition: str, *metrics: str) -> np.ndarray:
+    """Of a condition's seeds, in order: (seeds, metrics), NaN where empty or not run."""
+    rows = data.table[(data.table["condition"] == condition) & data.table["metric"].isin(metrics)]
+    wide = rows.pivot_table(index="seed", columns="metric", values="value", dropna=False, aggfunc="first")
+    return wide.reindex(columns=list(metrics)).to_numpy(float)
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """Median over seeds ``(seeds, metrics)`` -> ``(metrics,)``, NaN where there is none."""
+    return np.array([np.median(known) if len(known := column[np.isfinite(column)]) else np.nan for column in values.T])
