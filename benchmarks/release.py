@@ -245,6 +245,8 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what is in the way, and write nothing")
     arguments = parser.parse_args()
     console = Console(stderr=True)
+    if without := [each.model for each in shipped(BUILT_IN) if each.untrained]:
+        console.print(f"not in it, as no network ships: {', '.join(without)}", soft_wrap=True, highlight=False)
     if why := problems(arguments.version):
         for line in why:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
