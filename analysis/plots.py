@@ -146,6 +146,38 @@ def score_histogram(ax: Axes, scores: Array, null_scores: Array, *, threshold: f
     return ax
 
 
+def margin_labels(ax: Axes, points: Sequence[tuple[float, float, str, str]], *, gap: float = 0.04) -> Axes:
+    """Points (x, y, text, colour), each with its text in the right margin and a line to it.
+
+    Texts are in the order of y, ``gap`` of the height apart or less, and smaller, where there are too many. Limits that
+    were set stay as they are.
+    """
+    ordered = sorted(points, key=lambda point: point[1])
+    for x, y, _, color in ordered:
+        ax.plot(x, y, "o", color=color, markersize=3)
+    if not ordered:
+        return ax
+    ax.margins(y=0.08)
+    ax.autoscale_view()
+    ax.set_ylim(ax.get_ylim())
+    xy = np.array([point[:2] for point in ordered], float)
+    height = (ax.transData + ax.transAxes.inverted()).transform(xy)[:, 1]
+    shrink = min(1, 1 / (gap * len(ordered)))  # many labels are smaller ones
+    gap *= shrink
+    for i in range(1, len(height)):
+        height[i] = max(height[i], height[i - 1] + gap)
+    height[-1] = min(height[-1], 1)
+    for i in reversed(range(len(height) - 1)):
+        height[i] = min(height[i], height[i + 1] - gap)
+    for (x, y, text, color), place in zip(ordered, height, strict=True):
+        ax.annotate(
+            text, (x, y), (1.03, place), textcoords="axes fraction", color=color, fontsize=6 * shrink, va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.3, "shrinkA": 1, "shrinkB": 2},
+        )  # fmt: skip
+    return ax
+
+
 def heat_map(
     ax: Axes, shade: Array, text: Sequence[Sequence[str]], *, rows: Sequence[str], columns: Sequence[str]
 ) -> Axes:

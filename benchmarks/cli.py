@@ -73,6 +73,11 @@ def _config(settings: list[str] | None) -> dict[str, Any]:
     return config
 
 
+def _words(text: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(filter(None, (word.strip() for word in text.split(","))))
+
+
 @contextmanager
 def _bar(description: str) -> Iterator[Callable[..., None]]:
     """A progress bar on standard error; nothing but the finished line where that is no terminal.
@@ -305,8 +310,11 @@ def sweep(
 
 @app.command()
 def run(
-    model: Annotated[str, typer.Argument(help="A model id or the path of a checkpoint.")],
     out: Annotated[Path, typer.Option(help="Folder for the records.")],
+    model: Annotated[str | None, typer.Argument(help="A model id or the path of a checkpoint.")] = None,
+    models: Annotated[
+        str, typer.Option(help="Several as they ship: ids and families with commas between, or all.")
+    ] = "",
     tasks: Annotated[str, typer.Option(help="Task ids, separated by commas.")] = "",
     suite: Annotated[str, typer.Option(help="A named list of tasks.")] = "core",
     seeds: Annotated[int, typer.Option(min=1, help="How many base seeds: 0, 1, ...")] = 1,
@@ -316,21 +324,55 @@ def run(
     bridge_gaps: Annotated[bool, typer.Option("--bridge-gaps", help="Interpolate a file's gaps and NaN.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model and write one record a task and seed. What is there already is not computed again."""
-    from entorhinal.benchmarks.evaluation import evaluate
+    """Score a model, or many, and write one record a task and seed. What is there already is not computed again.
+
+    With --models, deterministic models and trained networks are run once whatever --seeds is, and what fails is a
+    record with its error.
+    """
+    from entorhinal.benchmarks.conditions import choose
+    from entorhinal.benchmarks.evaluation import evaluate, evaluate_all
     from entorhinal.benchmarks.tasks import suite as tasks_of
     from entorhinal.benchmarks.tasks.task import Recording
 
-    names = tuple(filter(None, (name.strip() for name in tasks.split(",")))) or tasks_of(suite)
+    if (model is None) == (not models) or (models and settings):
+        raise InputError("run: give one model, which may have --set, or --models, which are run as they ship")
+    names = _words(tasks) or tasks_of(suite)
     path = Recording(recording, "bridge" if bridge_gaps or recording == "sargolini" else "refuse")
     path.load()  # a file that cannot be used is refused before any work
-    records = evaluate(
-        model, names, seeds=seeds, device=device, out=out, config=_config(settings), recording=path, progress=_bar
-    )
+    before = {found.stem for found in out.glob("*.json")}
+    left_out: dict[str, str] = {}
+    try:
+        if model is not None:
+            records = evaluate(
+                model,
+                names,
+                seeds=seeds,
+                device=device,
+                out=out,
+                config=_config(settings),
+                recording=path,
+                progress=_bar,
+            )
+        else:
+            chosen = choose(_words(models))
+            for condition in (untrained := [each for each in chosen if each.untrained]):
+                _errors.print(
+                    f"not run: {condition.model} must be trained, and no network of it ships; 'entorhinal train "
+                    f"{condition.model}', then 'entorhinal run CHECKPOINT'", soft_wrap=True, highlight=False,
+                )  # fmt: skip
+            ready = [each for each in chosen if each not in untrained]
+            records, left_out = evaluate_all(
+                ready, names, seeds=seeds, device=device, out=out, recording=path, progress=_bar
+            )
+    except KeyboardInterrupt:
+        written = len({found.stem for found in out.glob("*.json")} - before)
+        _errors.print(f"stopped: {written} records were written to {out}; the same command goes on from there")
+        raise typer.Exit(130) from None
+    failed = [record for record in records if record.status == "failed"]
     if as_json:
         _print_json([record.model_dump(mode="json") for record in records])
     else:
-        for record in records:
+        for record in records if model is not None else failed:
             _console.print(f"[bold]{record.model}[/bold] {record.task} seed {record.seed}: {record.status}")
             if record.error:
                 _console.print(f"  {_plain(record.error)}", highlight=False)
@@ -338,8 +380,13 @@ def run(
             for m in record.metrics:
                 shown = f"{m.value:.5g} {m.unit}" if m.value is not None else f"– ({m.reason})"
                 table.add_row("", m.name, shown, f"n = {m.n}" if m.n else "")
-            _console.print(table)
-    if any(record.status == "failed" for record in records):
+            if record.metrics:
+                _console.print(table)
+        there = sum(record.run_id in before for record in records)
+        _console.print(f"{len(records)} records in {out}: {there} there already, {len(failed)} failed", soft_wrap=True)
+    for name, why in left_out.items():
+        _errors.print(f"[red]left out:[/red] {name}: {_plain(why)}", soft_wrap=True, highlight=False)
+    if failed or left_out:
         raise typer.Exit(1)
 
 
@@ -348,27 +395,39 @@ def table(
     folder: Annotated[Path | None, typer.Argument(help="Folder of records; the shipped ones if left out.")] = None,
     format: Annotated[str, typer.Option(help="md, csv, tex, json or html.")] = "md",
     out: Annotated[Path | None, typer.Option(help="Write here, and the BibTeX beside it as .bib.")] = None,
-    release: Annotated[bool, typer.Option(help="Refuse records of dirty commits and partial rows.")] = False,
+    release: Annotated[str, typer.Option(help="A release's version, or its folder: its records alone.")] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="Make the release's tables anew and compare all.")] = False,
     columns: Annotated[str, typer.Option(help="Which table: leaderboard, or codes.")] = "leaderboard",
     metrics: Annotated[str, typer.Option(help="Metrics in place of its columns, separated by commas.")] = "",
 ) -> None:
     """The leaderboard of a folder of records, or another of its tables. Files that are no records are left out."""
+    from entorhinal.benchmarks.citations import bibliography
     from entorhinal.benchmarks.records import SHIPPED, read_records
-    from entorhinal.benchmarks.tables import TABLES, bibliography, check_release, columns_of, leaderboard, render
+    from entorhinal.benchmarks.release import differences, find_release, released_records
+    from entorhinal.benchmarks.tables import TABLES, columns_of, leaderboard, render
     from entorhinal.families.checkpoint import write_atomically
     from entorhinal.families.errors import unknown
 
-    records, left_out = read_records(folder or SHIPPED)
-    if left_out and (release or not records):
+    if verify:
+        if not release:
+            raise InputError("table: --verify needs --release, the version to verify")
+        differ = differences(find_release(release), folder or SHIPPED)
+        for line in differ:
+            _console.print(line, soft_wrap=True, highlight=False, markup=False)
+        _console.print(f"release {release}: {len(differ) or 'no'} differences from what was frozen", soft_wrap=True)
+        raise typer.Exit(1 if differ else 0)
+    if release:
+        records = released_records(find_release(release), folder or SHIPPED)
+        left_out: list[str] = []
+    else:
+        records, left_out = read_records(folder or SHIPPED)
+    if left_out and not records:
         raise InputError(left_out[0])
     for line in left_out:
         _errors.print(f"[red]left out:[/red] {_plain(line)}", soft_wrap=True, highlight=False)
-    if release:
-        check_release(records)
     if columns not in TABLES:
         raise unknown("table", columns, TABLES)
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
-    chosen = columns_of(names, records) if names else TABLES[columns]
+    chosen = columns_of(_words(metrics), records) if metrics else TABLES[columns]
     frame = leaderboard(records, chosen)
     text = render(frame, format, chosen, left_out)
     if out is None:
@@ -403,24 +462,13 @@ def figures(
 
 
 @app.command()
-def cite(models: Annotated[list[str] | None, typer.Argument(help="Model ids; all if left out.")] = None) -> None:
-    """BibTeX of this software and of the models' sources."""
-    from entorhinal.benchmarks.tables import bibliography
-    from entorhinal.families.registry import list_models, resolve
+def cite(
+    ids: Annotated[list[str] | None, typer.Argument(help="Of models, tasks, releases; all if left out.")] = None,
+) -> None:
+    """BibTeX of this software, of tasks and releases, and of the sources of models and tasks."""
+    from entorhinal.benchmarks.citations import cite
 
-    print(
-        _SOFTWARE.format(version=__version__) + "\n" + bibliography([resolve(m) for m in models or list_models()]),
-        end="",
-    )
-
-
-_SOFTWARE = """@software{{entorhinal,
-  title = {{entorhinal: every theory of grid cells behind one interface}},
-  author = {{{{The entorhinal developers}}}},
-  version = {{{version}}},
-  year = {{2026}}
-}}
-"""
+    print(cite(ids or ()), end="")
 
 
 @app.command()

@@ -26,6 +26,7 @@ from entorhinal.families.registry import get_class
 
 __all__ = [
     "CHECKPOINTS",
+    "RELEASES",
     "SHIPPED",
     "Metric",
     "Record",
@@ -43,6 +44,9 @@ SHIPPED = Path(__file__).parent / "results"
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 """The trained networks that come with the project: ``<name>.safetensors``, ``.json`` and ``.history.csv`` each."""
+
+RELEASES = Path(__file__).parent / "releases"
+"""Tables that were frozen, a folder a version: see `entorhinal.benchmarks.release`."""
 
 SCHEMA: Literal[1] = 1
 """The version of the fields of a record."""
@@ -111,6 +115,11 @@ class Record(BaseModel):
     def key(self) -> tuple[Any, ...]:
         """What was run: model, config, replicate, task, base seed, recording."""
         return self.model, self.config_hash, self.replicate, self.task, self.seed, self.recording
+
+    @property
+    def key_without_weights(self) -> tuple[Any, ...]:
+        """The key that the run would have had if its model could not have been made."""
+        return self.model_copy(update={"weights_sha256": ""}).key
 
     def value(self, name: str) -> float:
         """The value of a metric, NaN where it has none; LookupError if there is no such metric."""
@@ -193,7 +202,7 @@ def config_hash(model: str, config: dict[str, Any]) -> str:
 
 
 def load_records(folder: str | Path = SHIPPED) -> list[Record]:
-    """All records under ``folder``, sorted by run id. A failed run gives way to a later one that succeeded.
+    """All records under ``folder``, sorted by run id. A failed run gives way to one that succeeded, or failed later.
 
     A file that is no sound record, or two with one run id, raise `InputError`.
     """
@@ -226,8 +235,9 @@ def read_records(folder: str | Path = SHIPPED) -> tuple[list[Record], list[str]]
             paths = " and ".join(repr(str(path)) for path in same)
             left_out.append(f"records {paths} have one run id, {run_id!r}; delete all but one")
     records = [record for same in found.values() if len(same) == 1 for record in same.values()]
-    done = {record.key for record in records if record.status != "failed"}
-    return [record for record in records if record.status != "failed" or record.key not in done], left_out
+    done = {key for record in records if record.status != "failed" for key in (record.key, record.key_without_weights)}
+    last = {record.key: record for record in records if record.status == "failed" and record.key not in done}
+    return [record for record in records if record.status != "failed" or last.get(record.key) is record], left_out
 
 
 def find_record(

@@ -1,4 +1,4 @@
-"""How are results shown?  One tidy frame, rendered as Markdown, CSV, LaTeX, JSON or HTML, with the BibTeX it cites.
+"""How are results shown?  One tidy frame, rendered as Markdown, CSV, LaTeX, JSON or HTML.
 
 Models are ranked only within what was put in (lattice given, scale given, emerged, none), never overall. Seeds are the
 replicates; deterministic models have no interval; an empty cell carries its reason.
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from entorhinal.analysis.statistics import estimate
+from entorhinal.benchmarks.conditions import has_seed
 from entorhinal.benchmarks.records import Record, by_condition, config_hash
 from entorhinal.benchmarks.tasks import TASKS
 from entorhinal.families.errors import InputError, unknown
@@ -26,8 +27,6 @@ __all__ = [
     "FORMATS",
     "TABLES",
     "Column",
-    "bibliography",
-    "check_release",
     "columns_of",
     "leaderboard",
     "render",
@@ -165,10 +164,10 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
 
     Columns: ``what was put in``, ``rank`` (within it, by the first heading, 1 the best; NaN without a value, or where
     neither way is better), ``family``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``
-    (fewest and most over the tasks shown), ``failures`` (failed runs of these tasks), ``distribution`` (the packages,
-    with versions), then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds; None for
-    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
-    `InputError`.
+    (fewest and most over the tasks shown, or "deterministic" for models that have none), ``failures`` (failed runs of
+    these tasks), ``distribution`` (the packages, with versions), then each heading, and for each ``<heading> interval``
+    (95 %, bootstrap over seeds; None for deterministic models) and ``<heading> note`` (why the cell is empty). Stale
+    records are refused with an `InputError`.
     """
     if not records:
         raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
@@ -190,7 +189,7 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
             "model": model,
             "config": _difference(cls.Config().model_dump(mode="json"), any_record.config),
             "needs": _needs(cls.card, issubclass(cls, PathIntegrator)),
-            "seeds": _seeds(shown),
+            "seeds": _seeds(shown) if has_seed(model) else "deterministic",
             "failures": sum(record.status == "failed" for group in shown for record in group),
             "distribution": ", ".join(sorted({record.distribution for group in shown for record in group})),
         }
@@ -290,28 +289,3 @@ def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame
         "than one), nominally 95 %; of normal values it covers 91 % with 10 seeds, 83 % with 5, 48 % with 2."
     ]
     return shown, notes + [f"({mark}) {note}" for note, mark in reasons.items()]
-
-
-def bibliography(models: Sequence[str]) -> str:
-    """The BibTeX of the models' sources, each entry once."""
-    texts = dict.fromkeys(get_class(model).card.citation.strip() for model in models)
-    return "\n\n".join(texts) + "\n"
-
-
-def check_release(records: Sequence[Record]) -> None:
-    """Refuse, with an `InputError`, records of a dirty or unknown commit, failed runs and rows that lack a task."""
-    for record in records:
-        if record.dirty or not record.commit:
-            raise InputError(f"record {record.run_id} is not of a clean commit; commit, delete it and run again")
-        if record.status == "failed":
-            raise InputError(f"record {record.run_id} is of a failed run ({record.error}); run it again")
-    for (model, condition), tasks in _tasks_by_condition(records).items():
-        if missing := {column.task for columns in TABLES.values() for column in columns} - tasks:
-            raise InputError(f"{model} ({condition}) has no record of {', '.join(sorted(missing))}; run them first")
-
-
-def _tasks_by_condition(records: Sequence[Record]) -> dict[tuple[str, str], set[str]]:
-    found: dict[tuple[str, str], set[str]] = {}
-    for model, condition, task in by_condition(records):
-        found.setdefault((model, condition), set()).add(task)
-    return found

@@ -45,6 +45,7 @@ FIGURES = (
     "capacity_robustness",
     "validation",
     "leaderboard",
+    "all_families",
 )
 
 

@@ -15,12 +15,14 @@ from entorhinal.analysis.capacity import noise_floor
 from entorhinal.benchmarks.records import SHIPPED, load_records
 from entorhinal.benchmarks.tasks.capacity import ERROR, PITCH_M
 from entorhinal.paper_figures.conditions import (
+    COLOURS,
     CONDITIONS,
-    FAMILIES,
     MODELS,
     Condition,
     metric_table,
+    middle,
     record_of,
+    seed_values,
     value_of,
 )
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged
@@ -37,7 +39,6 @@ SHOWN = {
     "metric": (ISOMETRY, "metric_cv"),
 }
 """What the panels show one number of a model of."""
-COLOURS = dict(zip(FAMILIES, ("#56b4e9", plots.ORANGE, "#e69f00", "#cc79a7", plots.GREEN, "#444444"), strict=True))
 CURVE_COLOURS = dict(zip(CURVES, (plots.BLUE, "#56b4e9", plots.GREEN), strict=True))
 HIGHEST = 8.0  # noise tried
 
@@ -188,50 +189,34 @@ def draw(data: Data) -> Canvas:
     shown = [condition for condition in CONDITIONS if condition.name in known]
     canvas = plt.figure(figsize=(180 / 25.4, (75 + 4.2 * max(len(shown), 8)) / 25.4), layout="constrained")
     (above,), (below,) = canvas.subfigures(2, 1, squeeze=False, height_ratios=(68, 4.2 * max(len(shown), 8) + 10))
-    trade, curves, empty = above.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    bits, curves, empty = above.subplots(1, 3, width_ratios=(1.5, 1, 1))
     separation, noise, isometry = below.subplots(1, 3, width_ratios=(1, 1, 1), sharey=True)
-    _trade(trade, data, shown)
+    trade(bits, data, shown)
     _curves(curves, data)
     _empty(empty, data, shown)
     _separation(separation, data, shown)
     _noise(noise, data, shown)
     _isometry(isometry, data, shown)
-    for letter, ax in zip("abcdef", (trade, curves, empty, separation, noise, isometry), strict=True):
+    for letter, ax in zip("abcdef", (bits, curves, empty, separation, noise, isometry), strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
     return canvas
 
 
-def _values(data: Data, name: str, *metrics: str) -> np.ndarray:
-    """Of a condition's seeds, in order: (seeds, metrics), NaN where empty or not run."""
-    rows = data.table[(data.table["condition"] == name) & data.table["metric"].isin(metrics)]
-    wide = rows.pivot_table(index="seed", columns="metric", values="value", dropna=False, aggfunc="first")
-    return wide.reindex(columns=list(metrics)).to_numpy(float)
+def trade(ax: Axes, data: Data, shown: list[Condition], *, gap: float = 0.04) -> None:
+    """Bits of place against the noise stood, models by number; arrows where the bits are a lower bound.
 
-
-def _middle(values: np.ndarray) -> np.ndarray:
-    """Median over seeds ``(seeds, metrics)`` -> ``(metrics,)``, NaN where there is none."""
-    return np.array([np.median(known) if len(known := column[np.isfinite(column)]) else np.nan for column in values.T])
-
-
-def _trade(ax: Axes, data: Data, shown: list[Condition]) -> None:
+    gap: between the numbers, of the height of the axes.
+    """
     metrics = (SHOWN["noise"][1], SHOWN["bits"][1], "joint_range_m", "reach_m")
     points = []
     for number, condition in enumerate(shown, 1):
-        noise, bits, range_m, reach_m = _middle(_values(data, condition.name, *metrics))
+        noise, bits, range_m, reach_m = middle(seed_values(data, condition.name, *metrics))
         if np.isfinite(noise + bits):
             bound = " ↑" if range_m >= 0.999 * reach_m else ""
             points.append((noise, bits, f"{number}{bound}", COLOURS[condition.family]))
-            ax.plot(noise, bits, "o", color=COLOURS[condition.family], markersize=3)
-    lowest = -np.inf
-    for noise, bits, text, color in sorted(points, key=lambda point: point[1]):  # none on another
-        lowest = max(bits, lowest + 0.26)
-        ax.annotate(
-            text, (noise, bits), (HIGHEST + 0.3, lowest), color=color, fontsize=6, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.3, "shrinkA": 1, "shrinkB": 2},
-        )  # fmt: skip
     ax.axvline(HIGHEST, color=plots.GREY, linewidth=0.6, linestyle=":")
-    ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, HIGHEST + 1.0))
-    ax.margins(y=0.08)
+    ax.set(xlabel="noise stood (modulations)", ylabel="bits of place an axis", xlim=(0, HIGHEST + 0.4))
+    plots.margin_labels(ax, points, gap=gap)
 
 
 def _names(ax: Axes, shown: list[Condition]) -> None:
@@ -245,10 +230,10 @@ def _names(ax: Axes, shown: list[Condition]) -> None:
 def _separation(ax: Axes, data: Data, shown: list[Condition]) -> None:
     for y, condition in enumerate(shown):
         color = COLOURS[condition.family]
-        for separation, ratio in _values(data, condition.name, SHOWN["separation"][1], "min_over_median"):
+        for separation, ratio in seed_values(data, condition.name, SHOWN["separation"][1], "min_over_median"):
             fill_ = color if np.isfinite(separation) else "none"
             ax.plot(ratio, y, "o", markersize=4, markerfacecolor=fill_, markeredgecolor=color, markeredgewidth=0.8)
-    ideal = _values(data, IDEAL, SHOWN["separation"][1])
+    ideal = seed_values(data, IDEAL, SHOWN["separation"][1])
     if np.isfinite(ideal).any():
         ax.axvline(np.nanmedian(ideal), color=plots.BLUE, linewidth=0.6, linestyle="--", zorder=0)
     _names(ax, shown)
@@ -274,7 +259,7 @@ def _noise(ax: Axes, data: Data, shown: list[Condition]) -> None:
     part = np.full((max(len(shown), 1), len(NOISE)), np.nan)
     for y, condition in enumerate(shown):
         metrics = *(f"{level}_followed_error_m" for level in NOISE), "chance_error_m"
-        *errors, chance = _middle(_values(data, condition.name, *metrics))
+        *errors, chance = middle(seed_values(data, condition.name, *metrics))
         part[y] = np.array(errors) / chance
     image = ax.imshow(part, aspect="auto", cmap="viridis_r", norm=Normalize(0, 1), interpolation="nearest")
     for spine in ax.spines.values():
@@ -288,7 +273,7 @@ def _noise(ax: Axes, data: Data, shown: list[Condition]) -> None:
 def _isometry(ax: Axes, data: Data, shown: list[Condition]) -> None:
     for y, condition in enumerate(shown):
         color = COLOURS[condition.family]
-        for cv, null in _values(data, condition.name, SHOWN["metric"][1], "null_cv"):
+        for cv, null in seed_values(data, condition.name, SHOWN["metric"][1], "null_cv"):
             ax.plot([cv, null], [y, y], color=plots.GREY, linewidth=0.6, zorder=0)
             ax.plot(null, y, "o", markersize=4, markerfacecolor="white", markeredgecolor=color, markeredgewidth=0.8)
             ax.plot(cv, y, "o", markersize=4, color=color, clip_on=False)

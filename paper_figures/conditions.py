@@ -1,45 +1,35 @@
 """Whose records does a figure compare?  Every model as it ships, with its records as one table."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from entorhinal.benchmarks.records import CHECKPOINTS, Record, checkpoint_config, config_hash
+from entorhinal.analysis import plots
+from entorhinal.benchmarks.conditions import Condition, shipped
+from entorhinal.benchmarks.records import Record
 from entorhinal.benchmarks.tables import tidy
 from entorhinal.families.registry import BUILT_IN, get_class
 from entorhinal.paper_figures.figure import Data
 
-__all__ = ["CONDITIONS", "FAMILIES", "MODELS", "Condition", "metric_table", "record_of", "value_of"]
+__all__ = [
+    "COLOURS",
+    "CONDITIONS",
+    "FAMILIES",
+    "MODELS",
+    "Condition",
+    "metric_table",
+    "middle",
+    "record_of",
+    "seed_values",
+    "value_of",
+]
 
 FAMILIES = ("coding_theory", "continuous_attractor", "function_optimization", "supervised", "ssl", "controls")
 """In the order of figures."""
 
-
-@dataclass(frozen=True)
-class Condition:
-    """A model in its default config but for ``config``, or as the shipped checkpoint of that name.
-
-    name: in figures and their tables.
-    """
-
-    name: str
-    model: str
-    checkpoint: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def family(self) -> str:
-        return self.model.partition("/")[0]
-
-    @cached_property
-    def config_hash(self) -> str:
-        config = checkpoint_config(self.checkpoint) if self.checkpoint else self.config
-        return config_hash(self.model, get_class(self.model).Config.parse(self.model, config).model_dump(mode="json"))
-
+COLOURS = dict(zip(FAMILIES, ("#56b4e9", plots.ORANGE, "#e69f00", "#cc79a7", plots.GREEN, "#444444"), strict=True))
 
 NAMES = {
     "burak_fiete": "Burak & Fiete",
@@ -51,6 +41,9 @@ NAMES = {
     "couey": "Couey",
     "peak_selection_sheet": "Peak selection",
     "dordek": "Dordek",
+    "dordek_hebbian": "Dordek (Hebbian)",
+    "dordek_signed": "Dordek (signed)",
+    "lie_group": "Lie group",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
     "sic": "SIC",
@@ -65,20 +58,10 @@ NAMES = {
 
 
 def _conditions() -> tuple[Condition, ...]:
-    """Every built-in model of the plane, family by family: its shipped checkpoints, or else its default config."""
-    trained: dict[str, list[str]] = {}
-    for path in sorted(CHECKPOINTS.glob("*.json")):
-        trained.setdefault(json.loads(path.read_text())["model"], []).append(path.stem)
-    found = []
-    for model in sorted(BUILT_IN, key=lambda id: FAMILIES.index(id.partition("/")[0])):
-        if get_class(model).card.dimensions == 2:
-            short = model.partition("/")[2].rpartition("-v")[0]
-            for checkpoint in trained.get(model, [""]):
-                name = checkpoint or short
-                found.append(Condition(NAMES.get(name, name.replace("_", " ")), model, checkpoint))
-    signed = Condition("Dordek (signed)", "function_optimization/dordek-v1", config={"nonnegative": False})
-    after = 1 + [condition.model for condition in found].index(signed.model)
-    return (*found[:after], signed, *found[after:])
+    """Every built-in model of the plane as it ships, family by family."""
+    plane = [id for id in BUILT_IN if get_class(id).card.dimensions == 2]
+    ordered = sorted(plane, key=lambda id: FAMILIES.index(id.partition("/")[0]))
+    return tuple(replace(each, name=NAMES.get(each.name, each.name.replace("_", " "))) for each in shipped(ordered))
 
 
 CONDITIONS = _conditions()
@@ -110,3 +93,15 @@ def value_of(data: Data, condition: str, task: str, metric: str) -> float:
     if rows.empty:
         raise LookupError(f"{condition}, {task}: {metric}")
     return float(rows["value"].astype(float).median(skipna=False))
+
+
+def seed_values(data: Data, condition: str, *metrics: str) -> np.ndarray:
+    """Of a condition's seeds, in order: (seeds, metrics), NaN where empty or not run."""
+    rows = data.table[(data.table["condition"] == condition) & data.table["metric"].isin(metrics)]
+    wide = rows.pivot_table(index="seed", columns="metric", values="value", dropna=False, aggfunc="first")
+    return wide.reindex(columns=list(metrics)).to_numpy(float)
+
+
+def middle(values: np.ndarray) -> np.ndarray:
+    """Median over seeds ``(seeds, metrics)`` -> ``(metrics,)``, NaN where there is none."""
+    return np.array([np.median(known) if len(known := column[np.isfinite(column)]) else np.nan for column in values.T])

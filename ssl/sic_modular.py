@@ -77,7 +77,7 @@ class SICModular(SIC):
         update={
             "id": "ssl/sic_modular-v1",
             "title": "SIC begun as modules held apart, with drifting walks (a variant of ours)",
-            "lattice": "lattice given",
+            "lattice": "given",
             "deviations": (
                 *SIC.card.deviations,
                 "units begin as three hexagonal modules and two constant units, weights between them are one constant "

@@ -22,9 +22,9 @@ class LowpassNoise(Tabulated):
         id="controls/lowpass_noise-v1",
         title="Thresholded noise at a grid's spectrum",
         citation="""@inproceedings{schaeffer2022,
-  title = {No free lunch from deep learning in neuroscience: A case study through models of the entorhinal-hippocampal
-           circuit},
-  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila R.},
+  title = {No Free Lunch from Deep Learning in Neuroscience: A Case Study through Models of the
+           Entorhinal-Hippocampal Circuit},
+  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila Rani},
   booktitle = {Advances in Neural Information Processing Systems},
   volume = {35},
   year = {2022}

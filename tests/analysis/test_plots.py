@@ -103,3 +103,20 @@ def test_scores_and_tables(ax: Axes) -> None:
     assert sorted(ax.get_legend_handles_labels()[1]) == ["99 % of null", "null", "units"]
     assert plots.heat_map(ax, np.array([[0.5, np.nan]]), [["a", ""]], rows=["r"], columns=["c", "d"]) is ax
     assert [text.get_text() for text in ax.texts] == ["a", ""]
+
+
+def test_labels_in_the_margin_keep_their_order_and_their_distance(ax: Axes) -> None:
+    ax.set_xscale("log")
+    height = [0.5, 0.5, 0.51, 0.0, 1.0, 0.99]
+    points = [(10.0**i, y, str(i), "black") for i, y in enumerate(height)]
+    plots.margin_labels(ax, points, gap=0.1)
+    places = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    ordered = sorted(places.values())
+    assert np.diff(ordered).min() > 0.0999
+    assert ordered[-1] <= 1
+    assert places["3"] < places["0"] < places["2"] < places["5"] < places["4"]
+    assert len(ax.lines) == 6
+    assert not plots.margin_labels(ax.figure.add_subplot(), []).texts
+    many = plots.margin_labels(ax.figure.add_subplot(), [(0, i, "x", "black") for i in range(20)], gap=0.1)
+    assert many.texts[0].get_fontsize() == 3
+    assert np.diff(sorted(text.get_position()[1] for text in many.texts)).min() > 0.0499

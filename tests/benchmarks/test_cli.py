@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,7 @@ def test_info_check_and_cite() -> None:
     assert "@software{entorhinal" in cited
     assert "sorscher2019" in cited
     assert "stensola2012" not in cited
+    assert "entorhinal_topology_v2" in entorhinal("cite", "topology").stdout
 
 
 def test_doctor() -> None:
@@ -101,6 +104,78 @@ def test_run_then_table(tmp_path) -> None:
     entorhinal("table", tmp_path / "r", "--format", "tex", "--out", tmp_path / "board.tex")
     assert r"\toprule" in (tmp_path / "board.tex").read_text()
     assert "stensola2012" in (tmp_path / "board.bib").read_text()
+
+
+BROKEN = """
+from entorhinal.families import Card, Config, Model
+
+class Broken(Model):
+    Config = Config
+    card = Card(id="mine/broken-v1", title="Broken", citation="@misc{b}", lattice="none", supervision="none")
+
+    def represent(self, trajectories, state=None, *, generator=None):
+        """
+
+
+def mine(folder: Path, what: str) -> dict[str, str]:
+    (folder / "broken.py").write_text(BROKEN + what)
+    return {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder))),
+        "ENTORHINAL_MODELS": "mine/broken=broken:Broken,gone/model=no_such_module:Model",
+    }
+
+
+def test_many_models_are_run_as_they_ship_and_what_fails_is_a_row(tmp_path) -> None:
+    models = "coding_theory/residue,controls/random_rnn,mine,gone,ssl/vicreg"
+    words = ("run", "--models", models, "--tasks", "cost", "--seeds", 2, "--device", "cpu", "--out", tmp_path / "r")
+    found = mine(tmp_path, 'raise RuntimeError("the sheet tore")')
+    done = entorhinal(*words, code=1, **found)
+    assert "4 records in" in done.stdout
+    assert "0 there already, 1 failed" in done.stdout
+    assert "mine/broken-v1 cost-v1 seed 0: failed" in done.stdout
+    assert "RuntimeError: the sheet tore" in done.stdout
+    assert "left out: model: model 'gone/model-v1'" in done.stderr
+    assert "not run: ssl/vicreg-v1 must be trained" in done.stderr
+    assert "1/4 coding_theory/residue-v1 · cost-v1 · seed 0" in done.stderr
+    again = entorhinal(*words, code=1, **found)
+    assert "4 records in" in again.stdout
+    assert "3 there already, 1 failed" in again.stdout
+    table = entorhinal("table", tmp_path / "r", "--metrics", "step_ms", **found).stdout
+    rows = {line.split("|")[2].strip(): line.split("|")[4].strip() for line in table.splitlines() if "-v1 " in line}
+    assert rows == {
+        "coding_theory/residue-v1": "deterministic",
+        "controls/random_rnn-v1": "2",
+        "mine/broken-v1": "deterministic",
+    }
+    assert "failed: RuntimeError: the sheet tore" in table
+
+
+def test_an_interrupt_loses_the_running_task_alone(tmp_path) -> None:
+    """The second model sleeps in its task until it is interrupted; the first one's record stays, and is not redone."""
+    out = tmp_path / "r"
+    words = ("run", "--models", "coding_theory/residue,mine", "--tasks", "cost", "--device", "cpu", "--out", out)
+    found = mine(tmp_path, 'import pathlib, time; pathlib.Path(__file__).with_name("asleep").touch(); time.sleep(600)')
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entorhinal.benchmarks.cli", *map(str, words)],
+        env=os.environ | found,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "asleep").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "stopped: 1 records were written" in said
+    assert len(list(out.iterdir())) == 1
+    found = mine(
+        tmp_path,
+        "import torch; from entorhinal.families import Representation; "
+        "return Representation(torch.ones(trajectories.batch, trajectories.steps, 3))",
+    )
+    assert "2 records in" in (done := entorhinal(*words, **found).stdout)
+    assert "1 there already, 0 failed" in done
 
 
 def test_one_figure(tmp_path) -> None:
@@ -123,9 +198,14 @@ def test_one_figure(tmp_path) -> None:
         (("run", "controls/ideal_grid", "--tasks", "gridnes", "--out", "x"), "did you mean 'gridness-v2'"),
         (("run", "controls/ideal_grid", "--suite", "cor", "--out", "x"), "did you mean 'core'"),
         (("run", "controls/ideal_grid", "--device", "cuda9", "--out", "x"), "device 'cuda9'"),
+        (("run", "--out", "x"), "give one model"),
+        (("run", "controls/ideal_grid", "--models", "all", "--out", "x"), "give one model"),
+        (("run", "--models", "control", "--out", "x"), "did you mean 'controls'"),
         (("run", "none.safetensors", "--out", "x"), "no such file"),
         (("table", "no_such_folder"), "no folder 'no_such_folder'"),
         (("table", "--format", "markdown"), "unknown format 'markdown'"),
+        (("table", "--release", "0.0"), "no release '0.0'; there are:"),
+        (("table", "--verify"), "--verify needs --release"),
         (("figures", "gridnes"), "did you mean 'gridness'"),
         (("cite", "controls/ideal"), "did you mean 'controls/ideal_grid-v1'"),
     ],
@@ -168,7 +248,6 @@ def test_truncated_files_are_named(tmp_path) -> None:
     assert "half.json" in done.stderr
     assert "Left out: record" in done.stdout
     assert "lattice given" in done.stdout
-    assert "half.json" in entorhinal("table", tmp_path, "--release", code=2).stderr
     assert "did you mean 'step_ms'" in entorhinal("table", tmp_path, "--metrics", "step_m", code=2).stderr
     record.write_text(text[:100])
     assert record.name in entorhinal("table", tmp_path, code=2).stderr

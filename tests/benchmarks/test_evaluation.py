@@ -2,19 +2,24 @@
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from entorhinal.benchmarks import evaluate, leaderboard, load_records
-from entorhinal.benchmarks.evaluation import choose_device, prepare
+from entorhinal.benchmarks.conditions import choose
+from entorhinal.benchmarks.evaluation import choose_device, evaluate_all, prepare
+from entorhinal.benchmarks.records import checkpoint
+from entorhinal.benchmarks.tables import TABLES
 from entorhinal.benchmarks.tasks import TASKS, get_task, suite
 from entorhinal.benchmarks.tasks.path_integration import _minutes
 from entorhinal.benchmarks.tasks.task import Recording, noise_seed
 from entorhinal.families import make, save
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation
+from entorhinal.families.registry import get_class, list_models
 from entorhinal.families.world import load_recording
 
 IDEAL = make("controls/ideal_grid", spacing_m=(0.3, 0.4), orientation_rad=(0.1, 0.3), units_per_module=10)
@@ -192,8 +197,57 @@ def test_a_run_that_raises_is_a_record(tmp_path) -> None:
     (record,) = evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
     assert (record.status, record.error) == ("failed", "RuntimeError: the sheet tore")
     assert load_records(tmp_path) == [record]
-    evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
-    assert len(load_records(tmp_path)) == 2, "a failed run is tried again and leaves its own row"
+    (again,) = evaluate(Broken.make(), ["cost"], out=tmp_path, device="cpu")
+    assert load_records(tmp_path) == [again], "a failed run is tried again, and the last one counts"
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_a_model_that_cannot_be_made_is_a_record_until_it_can(tmp_path, monkeypatch) -> None:
+    def torn(self, config=None):
+        raise MemoryError("no room for the sheet")
+
+    kind = get_class("controls/random_rnn")
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "__init__", torn)
+        made = evaluate("controls/random_rnn", ["cost"], seeds=2, out=tmp_path, config={"units": 8}, device="cpu")
+    assert [record.error for record in made] == ["MemoryError: no room for the sheet"] * 2
+    assert {record.config["seed"] for record in load_records(tmp_path)} == {0, 1}
+    (first,) = evaluate("controls/random_rnn", ["cost"], out=tmp_path, config={"units": 8}, device="cpu")
+    assert load_records(tmp_path) == sorted([first, made[1]], key=lambda record: record.run_id)
+
+
+def test_a_task_that_refuses_its_input_stops_or_is_a_record(monkeypatch) -> None:
+    def refuse(self, model, **how):
+        raise InputError("topology needs the extra 'topology'")
+
+    monkeypatch.setattr("entorhinal.benchmarks.tasks.cost.Cost.run", refuse)
+    with pytest.raises(InputError, match="needs the extra"):
+        evaluate("controls/ideal_grid", ["cost"], device="cpu")
+    (condition,) = choose(["controls/ideal_grid"])
+    (record,), left_out = evaluate_all([condition], ["cost"], device="cpu")
+    assert (record.status, left_out) == ("failed", {})
+    assert "needs the extra" in record.error
+    with pytest.raises(InputError, match="device 'tpu9'"):
+        evaluate_all([condition], ["cost"], device="tpu9")
+
+
+def test_conditions_are_chosen_by_name_family_and_all() -> None:
+    assert [each.name for each in choose(["controls/ideal_grid", "controls"])] == [
+        "ideal_grid", "lowpass_noise", "place_cells", "random_rnn", "shuffled",
+    ]  # fmt: skip
+    everything = choose(["all"])
+    assert {each.model for each in everything} == set(list_models())
+    assert len({each.name for each in everything}) == len(everything)
+    by_name = {each.name: each for each in everything}
+    assert by_name["dordek_signed"].config == {"nonnegative": False}
+    assert by_name["sorscher_gaussian"].source == checkpoint("sorscher_gaussian")
+    runs = {name: by_name[name].replicates(10) for name in ("sorscher", "residue", "dordek")}
+    assert runs == {"sorscher": 1, "residue": 1, "dordek": 10}
+    assert not by_name["sic"].untrained
+    assert replace(by_name["sic"], checkpoint="").untrained
+    assert not by_name["dordek"].untrained
+    with pytest.raises(InputError, match="unknown model or family 'control'; did you mean 'controls'"):
+        choose(["control"])
 
 
 def test_a_silent_population_has_reasons_and_no_crash() -> None:
@@ -239,6 +293,8 @@ def test_checkpoints_are_scored(tmp_path) -> None:
 def test_bad_requests() -> None:
     with pytest.raises(InputError, match="did you mean 'gridness-v2'"):
         evaluate("controls/ideal_grid", ["gridnes"])
+    assert suite("open-field") == suite("open-field-v1")
+    assert set(suite("open-field-v1")) == {column.task for columns in TABLES.values() for column in columns}
     with pytest.raises(InputError, match="at least one task and one seed"):
         evaluate("controls/ideal_grid", [])
     with pytest.raises(InputError, match="unknown suite 'cor'; did you mean 'core'"):

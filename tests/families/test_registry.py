@@ -129,3 +129,9 @@ def test_half_of_a_power_and_other_interfaces_are_named(monkeypatch, tmp_path) -
     make("mine/new")
     with pytest.raises(InputError, match=r"version 1, and entorhinal .* has 2 and 3; upgrade odd"):
         make("mine/old")
+
+
+@pytest.mark.parametrize("id", registry.BUILT_IN)
+def test_cards_are_valid_also_where_they_are_changed_copies(id: str) -> None:
+    card = get_card(id)
+    assert type(card).model_validate(card.model_dump()) == card
