@@ -12,7 +12,7 @@ grid_fraction                             grid units, of active units
 null_mean, null_best, null_fraction       the same of one noise map of each unit, among its other noise maps
 spacing_m, fourier_spacing_m              median over grid units, from the autocorrelogram and the Fourier transform
 ring_m, target_ring_m                     spacing of hexagons on the ring where the mean spectrum of active units' maps,
-                                          and that of the targets, is largest; empty if within the box's first mode
+                                          and that of the targets, peaks beyond the box's first mode; empty if it does not
 predicted_ring_m                          that of the targets by their formula (`ring_spacing_m`); empty without one
 path_error_m                              distance of the place decoded from where it is, at the end of walks, median
 linear_error_m                            the same by least squares on half of the walks, of the others
@@ -58,7 +58,7 @@ MEASURES = (
     "long_error_m",
 )
 WALKS, NULL_MAPS, BINS, SMOOTHING_M = 20_000, 100, 44, 0.03
-LONGER, LONG_WALKS, RIDGE, PADDING = 5, 2_000, 1e-6, 4
+LONGER, LONG_WALKS, RIDGE, PADDING, LEAST_PEAK = 5, 2_000, 1e-6, 4, 0.1
 
 
 def measure(
@@ -113,8 +113,8 @@ def ring_m(maps: Tensor, bin_m: float) -> float:
     """Spacing of hexagons, 4π/(√3 k) in m, on the ring of largest power in the mean spectrum of maps ``(N, H, H)``.
 
     Maps have their mean removed and their norm made 1, are tapered (Hann) and padded to four times the box; power is
-    averaged around rings and over maps, and the largest value is refined by a parabola. NaN if there are no maps or if
-    it lies within the first mode of the box.
+    averaged around rings and over maps; the highest local maximum beyond the box's first mode is refined by a
+    parabola. NaN without maps, or if none has a tenth of the largest power.
     """
     if not len(maps):
         return math.nan
@@ -128,9 +128,12 @@ def ring_m(maps: Tensor, bin_m: float) -> float:
     ring = torch.hypot(mode[:, None], mode).round().long().flatten()
     total = power.new_zeros(int(ring.max()) + 1).index_add_(0, ring, power.flatten())
     mean = (total / torch.bincount(ring))[: padded // 2]
-    peak = int(mean.argmax())
-    if peak <= PADDING or peak + 1 >= len(mean):
+    inner = mean[1:-1]
+    is_peak = (inner > mean[:-2]) & (inner >= mean[2:]) & (torch.arange(len(inner), device=mean.device) >= PADDING)
+    is_peak &= inner > LEAST_PEAK * mean.max()
+    if not is_peak.any():
         return math.nan
+    peak = 1 + int(inner.where(is_peak, 0).argmax())
     below, at, above = (float(mean[peak + step]) for step in (-1, 0, 1))
     exact = peak + 0.5 * (below - above) / (below - 2 * at + above)
     return 2 / math.sqrt(3) * padded * bin_m / exact

@@ -68,7 +68,7 @@ class Schaeffer(ThreeLayerNetwork):
             "batch": 500,
             "lr": 1e-3,
             "schedule": "cosine",
-            "steps": 10_000,
+            "steps": 9_000,
         },
     }
     card = Card(
