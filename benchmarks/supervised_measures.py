@@ -12,7 +12,7 @@ grid_fraction                             grid units, of active units
 null_mean, null_best, null_fraction       the same of one noise map of each unit, among its other noise maps
 spacing_m, fourier_spacing_m              median over grid units, from the autocorrelogram and the Fourier transform
 ring_m, target_ring_m                     spacing of hexagons on the ring where the mean spectrum of active units' maps,
-                                          and that of the targets, peaks beyond the box's first mode; empty if it does not
+                                          and that of the targets, peaks beyond the box's first mode; may be empty
 predicted_ring_m                          that of the targets by their formula (`ring_spacing_m`); empty without one
 path_error_m                              distance of the place decoded from where it is, at the end of walks, median
 linear_error_m                            the same by least squares on half of the walks, of the others

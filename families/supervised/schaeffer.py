@@ -24,6 +24,7 @@ from entorhinal.families.codes import square_distance
 from entorhinal.families.model import Batch, Card, Representation
 from entorhinal.families.supervised.cells import Activation, CellName, ThreeLayerNetwork
 from entorhinal.families.supervised.sorscher import SorscherConfig
+from entorhinal.families.world import World
 
 __all__ = ["Schaeffer", "SchaefferConfig", "ring_spacing_m"]
 
@@ -132,6 +133,10 @@ class Schaeffer(ThreeLayerNetwork):
         difference = torch.exp(drive) - self.surround_amplitude.to(position_m) * surround
         shifted = difference - difference.amin(-1, keepdim=True) + torch.finfo(drive.dtype).tiny
         return shifted / shifted.sum(-1, keepdim=True)
+
+    def _check_places(self, world: World) -> None:
+        if self.config.target != "cartesian":
+            super()._check_places(world)
 
     def decode(self, representation: Representation) -> Tensor:
         """The position predicted; with place cells the mean centre of the three most active, ``(B, T, 2)``."""
