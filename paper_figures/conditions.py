@@ -53,6 +53,8 @@ NAMES = {
     "dordek": "Dordek",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
+    "nayebi": "Nayebi",
+    "schaeffer": "Schaeffer",
     "sic": "SIC",
     "sic_modular": "SIC (modular)",
     "sic_unpermuted": "SIC (unpermuted)",

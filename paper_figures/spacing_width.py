@@ -19,8 +19,8 @@ FIGURE = Figure(
         "each. (a) Spacing of "
         "hexagons on the ring where the mean spectrum of the active units is largest, and (circles) median spacing of "
         "the grid units, against the width of place fields; line, the ring of the targets by formula; crosses, as "
-        "measured in the targets on the same box. (b) The first against the last. Where spacings near the side of "
-        "the box, 2.2 m, no ring can be told."
+        "measured in the targets on the same box. (b) The first against the last. Networks whose spectrum "
+        "has no peak beyond the box's first mode are left out."
     ),
     models=("supervised/schaeffer-v1",),
 )
