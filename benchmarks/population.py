@@ -6,7 +6,6 @@ clip_norm and clip_value. Whatever else differs is refused: under vmap it would 
 """
 
 import copy
-import os
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from entorhinal.benchmarks.optimizers import Layout, Optimizer
 from entorhinal.families.errors import InputError
+from entorhinal.families.memory import available_bytes
 from entorhinal.families.model import Batch, Model, PopulationTrainable, Recipe, Trainable
 
 __all__ = ["Population", "may_differ", "recipe_of"]
@@ -193,13 +193,6 @@ def step_bytes(members: Sequence[Model], batch: Batch, *, device: torch.device, 
         scale, _ = optimizer.clip_(population.gradient)
         optimizer.step(population.gradient, scale)
     return count.peak
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free on the device now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_memory(members: Sequence[Model], batch: Batch, *, device: torch.device, dtype: torch.dtype) -> None:

@@ -28,18 +28,14 @@ loss_*                                    the last of the training history
 ``--maps`` keeps, of the networks whose seed is a multiple of ten, the maps of six units from best to worst score.
 """
 
-import argparse
-import itertools
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from entorhinal.analysis import (
@@ -56,13 +52,11 @@ from entorhinal.analysis import (
     spatial_information,
 )
 from entorhinal.analysis.nulls import NULL_MAPS
-from entorhinal.benchmarks.evaluation import choose_device, prepare
+from entorhinal.benchmarks.measures import IDENTITY, command
 from entorhinal.benchmarks.places import lattice_m, walk_lattice
 from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import map_correlations
-from entorhinal.families.checkpoint import write_atomically
-from entorhinal.families.errors import InputError
 from entorhinal.families.model import Decoder, Model, PathIntegrator, Representation
 from entorhinal.families.world import Arena, Trajectories, World
 from entorhinal.ssl.velocity_network import VelocityNetwork
@@ -72,7 +66,6 @@ __all__ = ["MEASURES", "SHIPPED", "chosen", "kept_maps", "measure", "measured", 
 SHIPPED = Path(__file__).parent / "sweeps"
 """Sweeps of the project, as TOML, with the measures of their networks as CSV and maps beside them."""
 
-IDENTITY = ("model", "seed", "setting")
 MEASURES = (
     "active_units",
     "score_median",
@@ -200,55 +193,5 @@ def chosen(table: pd.DataFrame) -> dict[str, Any]:
     return setting
 
 
-def _networks(sources: Sequence[str]) -> list[str]:
-    """Checkpoints of all folders, and what else is given: checkpoints and ids of models."""
-    found: list[str] = []
-    for source in sources:
-        path = Path(source)
-        names = [str(p) for p in sorted(path.rglob("*.safetensors")) if p.with_suffix(".json").exists()]
-        if path.is_dir() and not names:
-            raise InputError(f"measures: {source!r} holds no checkpoints")
-        found += names if path.is_dir() else [source]
-    return found
-
-
-def _row(source: str, device: torch.device, walks: int, null_maps: int) -> tuple[dict[str, Any], Tensor]:
-    """What a network is, and what it learned."""
-    model = prepare(source, device=device)
-    config = model.config.model_dump(mode="json")
-    default = type(model.config)().model_dump(mode="json")
-    setting = {name: value for name, value in config.items() if name != "seed" and value != default[name]}
-    row: dict[str, Any] = {"network": Path(source).stem if Path(source).is_file() else source, "model": model.card.id}
-    row |= {"seed": config.get("seed", 0), "setting": json.dumps(setting, sort_keys=True)}
-    losses: dict[str, float] = {}
-    if Path(source).is_file():
-        losses = json.loads(Path(source).with_suffix(".json").read_text())["provenance"]["training"]["losses"]
-    values, maps = measure(model, device=device, walks=walks, null_maps=null_maps)
-    return row | values | {f"loss_{name}": value for name, value in losses.items()}, maps
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+", help="folders of checkpoints, checkpoints, ids of models")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--maps", type=Path)
-    parser.add_argument("--part", default="0/1", help="k/n: every n-th network from the k-th on")
-    parser.add_argument("--walks", type=int, default=WALKS)
-    parser.add_argument("--null-maps", type=int, default=NULL_MAPS)
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    device, (part, parts) = choose_device(asked.device), map(int, asked.part.split("/"))
-    rows, kept = [], {}
-    for source in itertools.islice(_networks(asked.sources), part, None, parts):
-        row, maps = _row(source, device, asked.walks, asked.null_maps)
-        rows.append({name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()})
-        if row["seed"] % 10 == 0:
-            kept[row["network"]] = maps.half().cpu().contiguous()
-        write_atomically(asked.out, pd.DataFrame(rows).to_csv(index=False).encode())
-        print(source, *(f"{name}={rows[-1][name]}" for name in MEASURES), flush=True)
-    if asked.maps and kept:
-        write_atomically(asked.maps, save_tensors(kept))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure, MEASURES, walks=WALKS, null_maps=NULL_MAPS)

@@ -73,6 +73,8 @@ BUILT_IN = {
     "function_optimization/conformal-v1": "entorhinal.families.function_optimization.conformal:Conformal",
     "function_optimization/actionable-v1": "entorhinal.families.function_optimization.actionable:Actionable",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
+    "supervised/nayebi-v1": "entorhinal.families.supervised.nayebi:Nayebi",
+    "supervised/schaeffer-v1": "entorhinal.families.supervised.schaeffer:Schaeffer",
     "ssl/sic-v1": "entorhinal.ssl.sic:SIC",
     "ssl/sic_modular-v1": "entorhinal.ssl.sic_modular:SICModular",
     "ssl/sic_unpermuted-v1": "entorhinal.ssl.sic_unpermuted:SICUnpermuted",

@@ -32,6 +32,8 @@ FIGURES = (
     "conformal_isometry",
     "actionable_positivity",
     "sorscher_maps",
+    "no_free_lunch",
+    "spacing_width",
     "sic_maps",
     "sic_modular_maps",
     "sic_modular_seeds",

@@ -46,6 +46,8 @@ NAMES = {
     "lie_group": "Lie group",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
+    "nayebi": "Nayebi",
+    "schaeffer": "Schaeffer",
     "sic": "SIC",
     "sic_modular": "SIC (modular)",
     "sic_unpermuted": "SIC (unpermuted)",

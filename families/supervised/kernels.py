@@ -24,6 +24,7 @@ from entorhinal.families.codes import difference_of_softmaxes_place_cells, softm
 
 __all__ = [
     "Precision",
+    "cross_entropy_to_place_code",
     "place_cell_cross_entropy",
     "place_cell_cross_entropy_reference",
     "place_code",
@@ -153,6 +154,61 @@ def place_cell_cross_entropy_reference(
     predicted = torch.log_softmax(logits, -1)
     loss = -(code * predicted).sum(-1).mean(-1)
     return predicted.exp_().sub_(code).div_(len(position_m)), loss
+
+
+class _CrossEntropyToPlaceCode(torch.autograd.Function):
+    """`place_cell_cross_entropy` for autograd; under `torch.func.vmap` all networks at once."""
+
+    @staticmethod
+    def forward(
+        logits: Tensor, position_m: Tensor, centre_m: Tensor, width_m: Tensor, ratio: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        surround = None if ratio is None else ratio[None]
+        gradient, loss = place_cell_cross_entropy(logits.clone()[None], position_m, centre_m, width_m[None], surround)
+        return loss[0], gradient[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, by_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return by_loss * gradient, None, None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        logits: Tensor,
+        position_m: Tensor,
+        centre_m: Tensor,
+        width_m: Tensor,
+        ratio: Tensor | None,
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        def stacked(value: Tensor, dim: int | None) -> Tensor:
+            return value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+
+        if in_dims[1] is not None or in_dims[2] is not None:
+            raise NotImplementedError("networks side by side share their positions and centres")
+        surround = None if ratio is None else stacked(ratio, in_dims[4]).contiguous()
+        own = stacked(logits, in_dims[0]).clone(memory_format=torch.contiguous_format)
+        width_m = stacked(width_m, in_dims[3]).contiguous()
+        gradient, loss = place_cell_cross_entropy(own, position_m, centre_m, width_m, surround)
+        return (loss, gradient), (0, 0)
+
+
+def cross_entropy_to_place_code(
+    logits: Tensor, position_m: Tensor, centre_m: Tensor, width_m: Tensor, surround_variance_ratio: Tensor | None = None
+) -> Tensor:
+    """Mean cross entropy of one network's predictions to the place code, 0-d, for `torch.func` and autograd.
+
+    logits ``(M, P)``, position_m ``(M, 2)``, centre_m ``(P, 2)``; width_m and surround_variance_ratio 0-d.
+    Differentiable by the logits alone. Under `torch.func.vmap` it is one call of `place_cell_cross_entropy`.
+    """
+    loss, _ = _CrossEntropyToPlaceCode.apply(logits, position_m, centre_m, width_m, surround_variance_ratio)
+    return loss
 
 
 def _row_block(places: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ networks learn to integrate paths without grids (Schaeffer et al. 2022): the per
 position decoded is the mean centre of the three most active predicted cells.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -19,16 +20,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
+from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells, square_distance
 from entorhinal.families.errors import InputError
+from entorhinal.families.memory import available_bytes
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
 from entorhinal.families.supervised.kernels import Precision, rectified_population_gradients
 from entorhinal.families.world import Arena, Trajectories, World
 
-__all__ = ["Sorscher", "SorscherConfig"]
+__all__ = ["PlaceNetwork", "Sorscher", "SorscherConfig"]
 
 BLOCK = 64
 """Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+_LATTICE, _REACH = 50, 4
+"""Places a side at which covering is checked, and the σ that a place cell reaches."""
+_KEPT = 3
+"""Tensors of the shape of a batch's predictions that a step holds at least: logits, targets, a gradient."""
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 
 
@@ -51,13 +57,123 @@ class SorscherConfig(Config):
     seed: int = Field(0, ge=0, lt=2**63, description="initial weights")
 
 
-class Sorscher(Model):
-    """Rates ``(B, T, units)`` and state h ``(B, units)``; integrates paths."""
+class PlaceNetwork(Model):
+    """What networks share that know the place code at their start, then displacements, and predict it all along.
+
+    Config is `SorscherConfig` or a subclass of it. A subclass adds its weights, W among
+    them, and what is abstract here. Rates ``(B, T, units)``; integrates paths.
+    """
 
     place_width_m: Tensor
     surround_variance_ratio: Tensor
     weight_decay: Tensor
     centre_m: Tensor
+    recurrent: torch.nn.Parameter
+    """W: what the penalty falls on."""
+
+    def __init__(self, config: SorscherConfig | None = None) -> None:
+        super().__init__(config)
+        low, high = Arena.square(self.config.side_m).bounds_m(torch.empty(0))
+        random = torch.Generator().manual_seed(self.config.centre_seed)
+        centres = torch.rand(self.config.place_cells, 2, generator=random)
+        self.register_buffer("centre_m", low + (high - low) * centres)  # each axis by its own extent
+        for name in ("place_width_m", "surround_variance_ratio", "weight_decay"):
+            self.register_buffer(name, torch.tensor(getattr(self.config, name)))
+
+    def place_code(self, position_m: Tensor) -> Tensor:
+        """p at ``position_m (..., 2)``, the target: ``(..., place_cells)``, non-negative and of sum 1."""
+        centre_m, width_m = self.centre_m.to(position_m), self.place_width_m.to(position_m)
+        if self.config.target == "gaussian":
+            return softmax_place_cells(position_m, centre_m, width_m)
+        ratio = self.surround_variance_ratio.to(position_m)
+        return difference_of_softmaxes_place_cells(position_m, centre_m, width_m, ratio)
+
+    @abstractmethod
+    def initial_state(self, start_m: Tensor) -> Tensor:
+        """The state at ``start_m (B, 2)``, ``(B, ...)``."""
+
+    @abstractmethod
+    def _unroll(self, hidden: Tensor, displacement_m: Tensor) -> tuple[Tensor, Tensor]:
+        """Rates ``(B, T, units)`` along ``displacement_m (B, T, 2)``, and the state at the end."""
+
+    @abstractmethod
+    def predicted_logits(self, rates: Tensor) -> Tensor:
+        """log p̂ up to a constant, from ``rates (..., units)``: ``(..., place_cells)``."""
+
+    def represent(
+        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
+    ) -> Representation:
+        _plane(self, trajectories.arena)
+        hidden = self.initial_state(trajectories.start_m) if state is None else state
+        return Representation(*self._unroll(hidden, trajectories.displacement_m))
+
+    def decode(self, representation: Representation) -> Tensor:
+        """Mean centre of the three most active predicted cells, ``(B, T, 2)``."""
+        active = self.predicted_logits(representation.rates).topk(3).indices
+        return self.centre_m.to(representation.rates)[active].mean(-2)
+
+    def recipe(self) -> Recipe:
+        c = self.config
+        return Recipe(optimizer="adam", lr=c.lr, schedule=c.schedule, steps=c.steps, batch=c.batch)
+
+    def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
+        """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
+
+        Block b of `BLOCK` batches is one walk of seed ``seed + b``.
+        """
+        _plane(self, world.arena)
+        self._check_places(world)
+        if any(abs(size_m - self.config.side_m) > 1e-6 for size_m in world.arena.size_m):
+            raise InputError(
+                f"{self.card.id}: place cells fill a square of side_m={self.config.side_m:g}, but the arena measures "
+                f"{' x '.join(f'{size_m:g}' for size_m in world.arena.size_m)} m; make them the same"
+            )
+        return self._batches(world, seed, first)
+
+    def _batches(self, world: World, seed: int, first: int) -> Iterator[Batch]:
+        batch, steps = self.config.batch, self.config.steps_per_trajectory
+        block, skipped = divmod(first, BLOCK)
+        while True:
+            walk = world.walk(BLOCK * batch, steps, seed=(seed + block) % 2**63)
+            for k in range(skipped, BLOCK):
+                part = slice(k * batch, (k + 1) * batch)
+                yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
+            block, skipped = block + 1, 0
+
+    def _check_places(self, world: World) -> None:
+        """Refuse place cells that leave most of the arena uncovered, or of which memory cannot hold so many."""
+        c, at = self.config, (torch.arange(_LATTICE) + 0.5) / _LATTICE - 0.5
+        place_m = c.side_m * torch.stack(torch.meshgrid(at, at, indexing="ij"), -1)
+        near = square_distance(place_m, self.centre_m.to(place_m)).amin(-1) <= (_REACH * c.place_width_m) ** 2
+        if (covered := float(near.double().mean())) < 0.5:
+            raise InputError(
+                f"{self.card.id}: {c.place_cells} place cells of place_width_m={c.place_width_m:g} reach {covered:.0%} "
+                f"of the arena (within {_REACH} σ); give more place_cells or a larger place_width_m"
+            )
+        each = torch.empty((), dtype=world.dtype).element_size() * (
+            _KEPT * c.batch * c.steps_per_trajectory + 4 * 2 * c.units  # weights in and out, gradients and two moments
+        )
+        if c.place_cells > (fit := available_bytes(torch.device(world.device)) // each):
+            raise InputError(
+                f"{self.card.id}: place_cells = {c.place_cells}: {fit} fit in the memory free on {world.device}, "
+                f"with {c.batch} trajectories of {c.steps_per_trajectory} steps a batch; give fewer, or a smaller batch"
+            )
+
+    def _cross_entropy(self, logits: Tensor, position_m: Tensor) -> Tensor:
+        """In nats, a mean: logits ``(B, T, place_cells)``, position_m ``(B, T, 2)`` -> 0-d."""
+        return -(self.place_code(position_m) * torch.log_softmax(logits, -1)).sum(-1).mean()
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Eq. (2)."""
+        rates, _ = self._unroll(self.initial_state(batch["start_m"]), batch["displacement_m"])
+        cross_entropy = self._cross_entropy(self.predicted_logits(rates), batch["position_m"])
+        weight_penalty = self.weight_decay * self.recurrent.square().sum()
+        terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
+        return {"total": cross_entropy + weight_penalty, **terms}
+
+
+class Sorscher(PlaceNetwork):
+    """Rates ``(B, T, units)`` and state h ``(B, units)``, eq. (1); integrates paths."""
 
     Config = SorscherConfig
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -132,22 +248,8 @@ class Sorscher(Model):
         self.input = uniform(n, 2, n)  # W_in
         self.recurrent = uniform(n, n, n)  # W
         self.readout = uniform(places, n, n)  # W_out
-        low, high = Arena.square(self.config.side_m).bounds_m(torch.empty(0))
-        centres = torch.rand(places, 2, generator=torch.Generator().manual_seed(self.config.centre_seed))
-        self.register_buffer("centre_m", low + (high - low) * centres)  # each axis by its own extent
-        for name in ("place_width_m", "surround_variance_ratio", "weight_decay"):
-            self.register_buffer(name, torch.tensor(getattr(self.config, name)))
-
-    def place_code(self, position_m: Tensor) -> Tensor:
-        """p at ``position_m (..., 2)``, the target: ``(..., place_cells)``, non-negative and of sum 1."""
-        centre_m, width_m = self.centre_m.to(position_m), self.place_width_m.to(position_m)
-        if self.config.target == "gaussian":
-            return softmax_place_cells(position_m, centre_m, width_m)
-        ratio = self.surround_variance_ratio.to(position_m)
-        return difference_of_softmaxes_place_cells(position_m, centre_m, width_m, ratio)
 
     def predicted_logits(self, rates: Tensor) -> Tensor:
-        """log p̂ up to a constant, from ``rates (..., units)``: ``(..., place_cells)``."""
         return rates @ self.readout.to(rates).T
 
     def initial_state(self, start_m: Tensor) -> Tensor:
@@ -161,57 +263,8 @@ class Sorscher(Model):
             rates.append(hidden)
         return torch.stack(rates, 1), hidden
 
-    def represent(
-        self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
-    ) -> Representation:
-        """Eq. (1)."""
-        _plane(trajectories.arena)
-        hidden = self.initial_state(trajectories.start_m) if state is None else state
-        return Representation(*self._unroll(hidden, trajectories.displacement_m))
-
-    def decode(self, representation: Representation) -> Tensor:
-        """Mean centre of the three most active predicted cells, ``(B, T, 2)``."""
-        active = self.predicted_logits(representation.rates).topk(3).indices
-        return self.centre_m.to(representation.rates)[active].mean(-2)
-
     def connectivity(self) -> Tensor:
         return self.recurrent.detach()
-
-    def recipe(self) -> Recipe:
-        c = self.config
-        return Recipe(optimizer="adam", lr=c.lr, schedule=c.schedule, steps=c.steps, batch=c.batch)
-
-    def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
-        """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
-
-        Block b of `BLOCK` batches is one walk of seed ``seed + b``.
-        """
-        _plane(world.arena)
-        if any(abs(size_m - self.config.side_m) > 1e-6 for size_m in world.arena.size_m):
-            raise InputError(
-                f"{self.card.id}: place cells fill a square of side_m={self.config.side_m:g}, but the arena measures "
-                f"{' x '.join(f'{size_m:g}' for size_m in world.arena.size_m)} m; make them the same"
-            )
-        return self._batches(world, seed, first)
-
-    def _batches(self, world: World, seed: int, first: int) -> Iterator[Batch]:
-        batch, steps = self.config.batch, self.config.steps_per_trajectory
-        block, skipped = divmod(first, BLOCK)
-        while True:
-            walk = world.walk(BLOCK * batch, steps, seed=(seed + block) % 2**63)
-            for k in range(skipped, BLOCK):
-                part = slice(k * batch, (k + 1) * batch)
-                yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
-            block, skipped = block + 1, 0
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Eq. (2)."""
-        rates, _ = self._unroll(self.initial_state(batch["start_m"]), batch["displacement_m"])
-        predicted = torch.log_softmax(self.predicted_logits(rates), -1)  # (B, T, place_cells)
-        cross_entropy = -(self.place_code(batch["position_m"]) * predicted).sum(-1).mean()
-        weight_penalty = self.weight_decay * self.recurrent.square().sum()
-        terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
-        return {"total": cross_entropy + weight_penalty, **terms}
 
     def population_gradients(
         self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
@@ -226,6 +279,6 @@ class Sorscher(Model):
         )
 
 
-def _plane(arena: Arena) -> None:
+def _plane(model: Model, arena: Arena) -> None:
     if arena.dimensions != 2:
-        raise InputError(f"{Sorscher.card.id}: the arena has 1 dimension; give a plane, such as Arena.square(2.2)")
+        raise InputError(f"{model.card.id}: the arena has 1 dimension; give a plane, such as Arena.square(2.2)")

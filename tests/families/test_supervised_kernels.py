@@ -22,6 +22,7 @@ from entorhinal.families.codes import difference_of_softmaxes_place_cells, softm
 from entorhinal.families.model import PopulationTrainable
 from entorhinal.families.supervised import kernels
 from entorhinal.families.supervised.kernels import Precision
+from entorhinal.families.supervised.schaeffer import Schaeffer
 from entorhinal.families.supervised.sorscher import Sorscher
 from entorhinal.families.world import World
 
@@ -263,3 +264,22 @@ def test_a_training_step_in_a_cuda_graph(precision: Precision) -> None:
     for part, of in zip(captured, wanted, strict=True):
         for name, value in of.items():
             torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_cross_entropy_under_vmap_in_a_cuda_graph() -> None:
+    settings = [{"seed": seed, "place_width_m": 0.2 + 0.1 * seed} for seed in range(3)]
+    networks = [Schaeffer.make(units=64, place_cells=100, batch=50, **own) for own in settings]
+    made = Population(networks, device=torch.device("cuda"))
+    batch = next(networks[0].training_data(World(), 0))
+    wanted = Population([Schaeffer.make(units=64, place_cells=100, batch=50, **own) for own in settings],
+                        device=torch.device("cpu")).gradients(batch)  # fmt: skip
+    batch = {name: value.cuda() for name, value in batch.items()}
+    made.gradients(batch)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = made.gradients(batch)
+    graph.replay()
+    for part, of in zip(captured, wanted, strict=True):
+        for name, value in of.items():
+            torch.testing.assert_close(part[name].cpu(), value, rtol=1e-3, atol=1e-5)
