@@ -1,0 +1,45 @@
+"""What do networks that are trained on places learn from?  Walks in the box of their place cells, a batch at a time."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from entorhinal.families.errors import InputError
+from entorhinal.families.world import Arena, World
+
+__all__ = ["BLOCK", "batches_of_walks", "check_box", "check_plane"]
+
+BLOCK = 64
+"""Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+
+
+def batches_of_walks(
+    world: World, seed: int, first: int, *, batch: int, steps_per_trajectory: int
+) -> Iterator[dict[str, Tensor]]:
+    """``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)`` without end, from batch ``first`` on.
+
+    B = batch and T = steps_per_trajectory. Block b of `BLOCK` batches is one walk of seed ``seed + b``.
+    """
+    block, skipped = divmod(first, BLOCK)
+    while True:
+        walk = world.walk(BLOCK * batch, steps_per_trajectory, seed=(seed + block) % 2**63)
+        for k in range(skipped, BLOCK):
+            part = slice(k * batch, (k + 1) * batch)
+            yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
+        block, skipped = block + 1, 0
+
+
+def check_plane(owner: str, arena: Arena) -> None:
+    """Raise `InputError` for an arena of one dimension."""
+    if arena.dimensions != 2:
+        raise InputError(f"{owner}: the arena has 1 dimension; give a plane, such as Arena.square(2.2)")
+
+
+def check_box(owner: str, arena: Arena, side_m: float, filled: str = "place cells fill") -> None:
+    """Raise `InputError` for an arena other than the square of side ``side_m`` that the targets fill."""
+    check_plane(owner, arena)
+    if any(abs(size_m - side_m) > 1e-6 for size_m in arena.size_m):
+        raise InputError(
+            f"{owner}: {filled} a square of side_m={side_m:g}, but the arena measures "
+            f"{' x '.join(f'{size_m:g}' for size_m in arena.size_m)} m; make them the same"
+        )
