@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from entorhinal.families.errors import InputError
 from entorhinal.families.world import Arena, World
 
-__all__ = ["BLOCK", "batches_of_walks", "check_box", "check_plane"]
+__all__ = ["BLOCK", "batch_generator", "batches_of_walks", "check_box", "check_plane"]
 
 BLOCK = 64
 """Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+_APART = 0x1E3779B97F4A7C15  # odd and large: the seeds of batches are scattered
 
 
 def batches_of_walks(
@@ -27,6 +29,11 @@ def batches_of_walks(
             part = slice(k * batch, (k + 1) * batch)
             yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
         block, skipped = block + 1, 0
+
+
+def batch_generator(world: World, seed: int, k: int) -> torch.Generator:
+    """A generator for what batch ``k`` needs besides its walks, with a seed far from those of walks and of others."""
+    return world.generator((seed + _APART * (k + 1)) % 2**63)
 
 
 def check_plane(owner: str, arena: Arena) -> None:
