@@ -26,7 +26,7 @@ from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Repres
 from entorhinal.families.supervised.walks import batch_generator, batches_of_walks, check_box, check_plane
 from entorhinal.families.world import Arena, Trajectories, World
 
-__all__ = ["Banino", "BaninoConfig"]
+__all__ = ["Banino", "BaninoConfig", "movements"]
 
 
 class BaninoConfig(Config):
@@ -175,7 +175,7 @@ class Banino(Model):
         """Eqs. (1) and (2), without dropout."""
         check_plane(self.card.id, trajectories.arena)
         begun = self.initial_state(trajectories.start_m) if state is None else state
-        movement, heading = _movement(trajectories.displacement_m, begun["heading"], trajectories.dt_s)
+        movement, heading = movements(trajectories.displacement_m, begun["heading"], trajectories.dt_s)
         hidden, end = self._unroll(begun, movement, heading)
         return Representation(hidden @ self.linear.to(hidden).T, end)
 
@@ -219,7 +219,7 @@ class Banino(Model):
             generator = batch_generator(world, seed, k)
             uniform = torch.rand(shape, generator=generator, device=world.device, dtype=world.dtype)
             unknown = torch.zeros_like(walk["start_m"])
-            movement, heading = _movement(walk.pop("displacement_m"), unknown, world.dt_s)
+            movement, heading = movements(walk.pop("displacement_m"), unknown, world.dt_s)
             yield walk | {"movement": movement, "heading": heading, "uniform": uniform}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -236,7 +236,7 @@ def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
     return -(target * torch.log_softmax(logits, -1)).sum(-1).mean()
 
 
-def _movement(displacement_m: Tensor, last: Tensor, dt_s: float) -> tuple[Tensor, Tensor]:
+def movements(displacement_m: Tensor, last: Tensor, dt_s: float) -> tuple[Tensor, Tensor]:
     """Speed in m/s, cosine and sine of the turn ``(B, T, 3)``, and heading ``(B, T, 2)``, a unit vector.
 
     last ``(B, 2)`` is the heading before the first step, 0 if unknown: then it is that of the first displacement. A
