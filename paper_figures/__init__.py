@@ -32,6 +32,8 @@ FIGURES = (
     "conformal_isometry",
     "actionable_positivity",
     "sorscher_maps",
+    "supervised_maps",
+    "supervised_paths",
     "sic_maps",
     "sic_modular_maps",
     "sic_modular_seeds",

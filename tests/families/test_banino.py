@@ -194,7 +194,7 @@ def test_bad_worlds_are_refused_at_once() -> None:
 def test_a_small_network_learns_its_targets_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "run"
     values = {"cells": 24, "units": 48, "place_cells": 20, "place_width_m": 0.2, "head_direction_cells": 6}
-    values |= {"batch": 40, "steps_per_trajectory": 8, "lr": 1e-3, "steps": 200, "schedule": "cosine"}
+    values |= {"batch": 40, "steps_per_trajectory": 8, "lr": 1e-3, "steps": 250, "clip_value": 0.1}
     told = [argument for name, value in values.items() for argument in ("--set", f"{name}={value}")]
     asked = ["train", "supervised/banino", *told, "--seeds", "2", "--device", "cpu", "--out", str(out)]
     result = CliRunner().invoke(app, asked)
