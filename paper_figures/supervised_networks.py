@@ -34,7 +34,9 @@ BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
 """Of the sweeps' measures, those that the figures show."""
 
-_SMALL = frozenset({"batch", "direction", "lr", "schedule", "steps_per_trajectory"})  # set by the small presets
+_SMALL = frozenset(
+    {"batch", "clip_value", "direction", "lr", "schedule", "steps_per_trajectory"}
+)  # set by the small presets
 _CUEVA_WEI, _BANINO = "supervised/cueva_wei-v1", "supervised/banino-v1"
 CONDITIONS = (
     Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),

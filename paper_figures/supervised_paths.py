@@ -63,6 +63,19 @@ def _far(data: Data, condition: str) -> float:
     return float(rows["error_m"].iloc[-1]) / _at_the_end(data, condition)
 
 
+def _confined(name: str, condition: str) -> Claim:
+    return Claim(
+        id=f"{name}_confined",
+        statement=f"Beyond the arena of its targets the network of {condition} is lost, by construction: farthest "
+        "outside its error is at least three times that at the end of walks of the training",
+        paper="by construction",
+        citation="by construction",
+        statistic=lambda data: _far(data, condition),
+        control=with_value(condition, "error_m", 0.1),
+        low=3.0,
+    )
+
+
 claims = (
     Claim(
         id="cueva_wei_integrates",
@@ -84,19 +97,8 @@ claims = (
         control=with_value(BANINO, "path_error_m", 0.91),
         high=1.1 * BANINO_ERROR_M,
     ),
-    *(
-        Claim(
-            id=f"{name}_confined",
-            statement=f"Beyond the arena of its targets the network of {condition} is lost, by construction: farthest "
-            "outside its error is at least three times that at the end of walks of the training",
-            paper="by construction",
-            citation="by construction",
-            statistic=lambda data, condition=condition: _far(data, condition),
-            control=with_value(condition, "error_m", 0.1),
-            low=3.0,
-        )
-        for name, condition in (("sorscher", SORSCHER), ("banino", BANINO))
-    ),
+    _confined("sorscher", SORSCHER),
+    _confined("banino", BANINO),
 )
 
 

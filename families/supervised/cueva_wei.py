@@ -22,7 +22,10 @@ from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Repres
 from entorhinal.families.supervised.walks import batch_generator, batches_of_walks, check_box, check_plane
 from entorhinal.families.world import Trajectories, World
 
-__all__ = ["CuevaWei", "CuevaWeiConfig"]
+__all__ = ["BLOCK", "CuevaWei", "CuevaWeiConfig"]
+
+BLOCK = 8
+"""Batches made by one walk; they are large."""
 
 
 class CuevaWeiConfig(Config):
@@ -34,7 +37,7 @@ class CuevaWeiConfig(Config):
     weight_cost: float = Field(0.5, ge=0, description="λ_L2")
     side_m: float = Field(2.2, gt=0, description="side of the square box")
     steps_per_trajectory: int = Field(500, ge=1)
-    batch: int = Field(500, ge=1, description="trajectories in a batch")
+    batch: int = Field(200, ge=1, description="trajectories in a batch")
     lr: float = Field(1e-3, gt=0, description="of Adam")
     schedule: Literal["constant", "cosine"] = Field("constant", description="of lr")
     clip_norm: float = Field(1.0, gt=0)
@@ -54,7 +57,6 @@ class CuevaWei(Model):
         "small": {
             "direction": "cosine_sine",
             "steps_per_trajectory": 100,
-            "batch": 200,
             "schedule": "cosine",
             "steps": 12_000,
         },
@@ -90,7 +92,7 @@ class CuevaWei(Model):
             "weight_cost": "ours; the paper states no value",
             "side_m": "ours, as for all supervised models",
             "steps_per_trajectory": "the paper; 100 in the small preset, ours",
-            "batch": "reported, unverified; 200 in the small preset, ours",
+            "batch": "ours, as the optimiser is",
             "lr": "ours, as the optimiser is",
             "schedule": "ours, as the optimiser is",
             "clip_norm": "ours, as the optimiser is",
@@ -168,7 +170,9 @@ class CuevaWei(Model):
         """Walks as ``start_m (B, 2)``, ``movement (B, T, 2 or 3)``, ``position_m (B, T, 2)``; ``noise (B, T, N)``."""
         c = self.config
         check_box(self.card.id, world.arena, c.side_m, "positions fill")
-        walks = batches_of_walks(world, seed, first, batch=c.batch, steps_per_trajectory=c.steps_per_trajectory)
+        walks = batches_of_walks(
+            world, seed, first, batch=c.batch, steps_per_trajectory=c.steps_per_trajectory, block=BLOCK
+        )
         return self._with_noise(walks, world, seed, first)
 
     def _with_noise(self, walks: Iterator[dict[str, Tensor]], world: World, seed: int, first: int) -> Iterator[Batch]:

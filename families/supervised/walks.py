@@ -16,19 +16,19 @@ _APART = 0x1E3779B97F4A7C15  # odd and large: the seeds of batches are scattered
 
 
 def batches_of_walks(
-    world: World, seed: int, first: int, *, batch: int, steps_per_trajectory: int
+    world: World, seed: int, first: int, *, batch: int, steps_per_trajectory: int, block: int = BLOCK
 ) -> Iterator[dict[str, Tensor]]:
     """``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)`` without end, from batch ``first`` on.
 
-    B = batch and T = steps_per_trajectory. Block b of `BLOCK` batches is one walk of seed ``seed + b``.
+    B = batch and T = steps_per_trajectory. Batches ``b * block`` and on are one walk of seed ``seed + b``.
     """
-    block, skipped = divmod(first, BLOCK)
+    b, skipped = divmod(first, block)
     while True:
-        walk = world.walk(BLOCK * batch, steps_per_trajectory, seed=(seed + block) % 2**63)
-        for k in range(skipped, BLOCK):
+        walk = world.walk(block * batch, steps_per_trajectory, seed=(seed + b) % 2**63)
+        for k in range(skipped, block):
             part = slice(k * batch, (k + 1) * batch)
             yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
-        block, skipped = block + 1, 0
+        b, skipped = b + 1, 0
 
 
 def batch_generator(world: World, seed: int, k: int) -> torch.Generator:

@@ -13,8 +13,7 @@ from entorhinal.benchmarks.population import Population
 from entorhinal.families import check_model, load, make
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Connected, Decoder, PathIntegrator, Trainable
-from entorhinal.families.supervised.cueva_wei import CuevaWei
-from entorhinal.families.supervised.walks import BLOCK
+from entorhinal.families.supervised.cueva_wei import BLOCK, CuevaWei
 from entorhinal.families.world import Arena, World
 
 TINY = {"units": 7, "batch": 3, "steps_per_trajectory": 5}
