@@ -17,7 +17,8 @@ import torch
 from entorhinal.benchmarks.bench import AutogradSorscher, Rates, milliseconds, training_step
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.training import matmul_precision
-from entorhinal.families.supervised.sorscher import BLOCK, Sorscher
+from entorhinal.families.supervised.sorscher import Sorscher
+from entorhinal.families.supervised.walks import BLOCK
 
 Precision = Literal["float32", "tf32", "bf16"]
 Size = tuple[int, int, int]

@@ -72,6 +72,8 @@ BUILT_IN = {
     "function_optimization/lie_group-v1": "entorhinal.families.function_optimization.lie_group:LieGroup",
     "function_optimization/conformal-v1": "entorhinal.families.function_optimization.conformal:Conformal",
     "function_optimization/actionable-v1": "entorhinal.families.function_optimization.actionable:Actionable",
+    "supervised/cueva_wei-v1": "entorhinal.families.supervised.cueva_wei:CuevaWei",
+    "supervised/banino-v1": "entorhinal.families.supervised.banino:Banino",
     "supervised/sorscher-v1": "entorhinal.families.supervised.sorscher:Sorscher",
     "supervised/nayebi-v1": "entorhinal.families.supervised.nayebi:Nayebi",
     "supervised/schaeffer-v1": "entorhinal.families.supervised.schaeffer:Schaeffer",

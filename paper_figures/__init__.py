@@ -34,6 +34,8 @@ FIGURES = (
     "sorscher_maps",
     "no_free_lunch",
     "spacing_width",
+    "supervised_maps",
+    "supervised_paths",
     "sic_maps",
     "sic_modular_maps",
     "sic_modular_seeds",

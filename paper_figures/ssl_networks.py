@@ -21,15 +21,21 @@ IGNORED = frozenset({"steps"})
 
 @dataclass(frozen=True)
 class Condition:
-    """Networks of one sweep. setting: what of the config differs from the model's default; None is any."""
+    """Networks of one sweep. setting: what of the config differs from the model's default; None is any.
+
+    ignored: what of a setting is not part of the condition.
+    """
 
     name: str
     sweep: str
     model: str
     setting: dict[str, Any] | None = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
 
     def has(self, row: pd.Series) -> bool:
-        found = {name: value for name, value in json.loads(row["setting"]).items() if name not in IGNORED}
+        found = {
+            name: value for name, value in json.loads(row["setting"]).items() if name not in IGNORED | self.ignored
+        }
         return row["model"] == self.model and (self.setting is None or found == self.setting)
 
 
@@ -44,7 +50,7 @@ CONTROLS = (
 )  # fmt: skip
 
 
-def networks(conditions: Sequence[Condition]) -> Data:
+def networks(conditions: Sequence[Condition], measures: Sequence[str] = MEASURES) -> Data:
     """A row a network, with its condition; and the maps that were kept of one network of each, by condition."""
     tables, arrays = [], {}
     for condition in conditions:
@@ -55,7 +61,7 @@ def networks(conditions: Sequence[Condition]) -> Data:
         shown = [name for name in rows.sort_values("seed")["network"] if name in maps]
         if shown:
             arrays[condition.name] = maps[shown[0]].float().numpy()
-    columns = ["condition", "network", "model", "seed", "setting", *MEASURES]
+    columns = ["condition", "network", "model", "seed", "setting", *measures]
     found = [table for table in tables if not table.empty]
     whole = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
     return Data(whole.reindex(columns=columns), arrays)

@@ -25,12 +25,11 @@ from entorhinal.families.errors import InputError
 from entorhinal.families.memory import available_bytes
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
 from entorhinal.families.supervised.kernels import Precision, rectified_population_gradients
+from entorhinal.families.supervised.walks import batches_of_walks, check_box, check_plane
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["PlaceNetwork", "Sorscher", "SorscherConfig"]
 
-BLOCK = 64
-"""Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
 _LATTICE, _REACH = 50, 4
 """Places a side at which covering is checked, and the σ that a place cell reaches."""
 _KEPT = 3
@@ -103,7 +102,7 @@ class PlaceNetwork(Model):
     def represent(
         self, trajectories: Trajectories, state: State = None, *, generator: torch.Generator | None = None
     ) -> Representation:
-        _plane(self, trajectories.arena)
+        check_plane(self.card.id, trajectories.arena)
         hidden = self.initial_state(trajectories.start_m) if state is None else state
         return Representation(*self._unroll(hidden, trajectories.displacement_m))
 
@@ -117,28 +116,11 @@ class PlaceNetwork(Model):
         return Recipe(optimizer="adam", lr=c.lr, schedule=c.schedule, steps=c.steps, batch=c.batch)
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[Batch]:
-        """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``.
-
-        Block b of `BLOCK` batches is one walk of seed ``seed + b``.
-        """
-        _plane(self, world.arena)
+        """Walks as ``start_m (B, 2)``, ``displacement_m (B, T, 2)``, ``position_m (B, T, 2)``."""
+        check_box(self.card.id, world.arena, self.config.side_m)
         self._check_places(world)
-        if any(abs(size_m - self.config.side_m) > 1e-6 for size_m in world.arena.size_m):
-            raise InputError(
-                f"{self.card.id}: place cells fill a square of side_m={self.config.side_m:g}, but the arena measures "
-                f"{' x '.join(f'{size_m:g}' for size_m in world.arena.size_m)} m; make them the same"
-            )
-        return self._batches(world, seed, first)
-
-    def _batches(self, world: World, seed: int, first: int) -> Iterator[Batch]:
         batch, steps = self.config.batch, self.config.steps_per_trajectory
-        block, skipped = divmod(first, BLOCK)
-        while True:
-            walk = world.walk(BLOCK * batch, steps, seed=(seed + block) % 2**63)
-            for k in range(skipped, BLOCK):
-                part = slice(k * batch, (k + 1) * batch)
-                yield {name: getattr(walk, name)[part] for name in ("start_m", "displacement_m", "position_m")}
-            block, skipped = block + 1, 0
+        return batches_of_walks(world, seed, first, batch=batch, steps_per_trajectory=steps)
 
     def _check_places(self, world: World) -> None:
         """Refuse place cells that leave most of the arena uncovered, or of which memory cannot hold so many."""
@@ -277,8 +259,3 @@ class Sorscher(PlaceNetwork):
             surround=self.config.target == "dog",
             precision=_PRECISIONS[torch.get_float32_matmul_precision()],
         )
-
-
-def _plane(model: Model, arena: Arena) -> None:
-    if arena.dimensions != 2:
-        raise InputError(f"{model.card.id}: the arena has 1 dimension; give a plane, such as Arena.square(2.2)")

@@ -12,7 +12,8 @@ from entorhinal.benchmarks.records import checkpoint_config
 from entorhinal.families import check_model, get_card, make
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Connected, Decoder, PathIntegrator, Representation, Trainable
-from entorhinal.families.supervised.sorscher import BLOCK, Sorscher
+from entorhinal.families.supervised.sorscher import Sorscher
+from entorhinal.families.supervised.walks import BLOCK
 from entorhinal.families.world import Arena, World
 
 TINY = {"units": 12, "place_cells": 20, "batch": 3, "steps_per_trajectory": 5}

@@ -1,0 +1,92 @@
+"""Which networks trained on places do figures compare?  Shipped ones, and the measures of the project's sweeps."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from entorhinal.benchmarks.records import CHECKPOINTS
+from entorhinal.paper_figures.figure import Data
+from entorhinal.paper_figures.ssl_networks import Condition, median_of
+
+__all__ = [
+    "BANINO",
+    "CONDITIONS",
+    "CUEVA_WEI",
+    "GAUSSIAN",
+    "MEASURES",
+    "NO_COST",
+    "NO_DROPOUT",
+    "NO_NOISE",
+    "NO_NOISE_NO_COST",
+    "SORSCHER",
+    "median_or_missing",
+    "ratio_to_most",
+    "shipped",
+    "together",
+    "with_value",
+]
+
+SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
+CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
+NO_NOISE_NO_COST = "Cueva & Wei, neither"
+BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
+
+MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
+"""Of the sweeps' measures, those that the figures show."""
+
+_SMALL = frozenset(
+    {"batch", "clip_value", "direction", "lr", "schedule", "steps_per_trajectory"}
+)  # set by the small presets
+_CUEVA_WEI, _BANINO = "supervised/cueva_wei-v1", "supervised/banino-v1"
+CONDITIONS = (
+    Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),
+    Condition(NO_NOISE, "cueva_wei", _CUEVA_WEI, {"noise": 0.0}, _SMALL),
+    Condition(NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0}, _SMALL),
+    Condition(NO_NOISE_NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}, _SMALL),
+    Condition(BANINO, "banino", _BANINO, {}, _SMALL),
+    Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
+)
+
+_CHECKPOINTS = {
+    SORSCHER: "sorscher",
+    GAUSSIAN: "sorscher_gaussian",
+    CUEVA_WEI: "cueva_wei",
+    BANINO: "banino",
+    "Nayebi": "nayebi",
+}
+
+
+def shipped() -> dict[str, str]:
+    """Names of the checkpoints that there are, by condition."""
+    return {name: stem for name, stem in _CHECKPOINTS.items() if (CHECKPOINTS / f"{stem}.safetensors").is_file()}
+
+
+def together(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Tables one below the other, those without rows left out, with at least these columns."""
+    found = [table for table in tables if len(table)]
+    whole = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return whole.reindex(columns=[*whole.columns, *(name for name in columns if name not in whole)])
+
+
+def median_or_missing(data: Data, condition: str, measure: str) -> float:
+    """Median over a condition's networks; LookupError if there are none, or none has that measure."""
+    found = median_of(data, condition, measure)
+    if pd.isna(found):
+        raise LookupError(f"not measured: {measure} of {condition}")
+    return found
+
+
+def ratio_to_most(data: Data, condition: str, others: tuple[str, ...], measure: str) -> float:
+    """A share of units over the largest of the same in ``others``, none of which counts as less than 1 %, chance."""
+    most = max(median_or_missing(data, other, measure) for other in others)
+    return median_or_missing(data, condition, measure) / max(most, 0.01)
+
+
+def with_value(condition: str, measure: str, value: float) -> Callable[[Data], Data]:
+    """A control: data in which a condition's networks all have this value."""
+
+    def changed(data: Data) -> Data:
+        values = data.table[measure].mask(data.table["condition"] == condition, value)
+        return Data(data.table.assign(**{measure: values}), data.arrays)
+
+    return changed

@@ -1,0 +1,189 @@
+"""Which maps do networks trained on places have?  Cueva & Wei 2018, Banino et al. 2018, Sorscher et al. 2019."""
+
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure as Canvas
+
+from entorhinal.analysis import (
+    RateMapAccumulator,
+    above_null,
+    band_repeats,
+    band_scores,
+    grid_scores,
+    plots,
+    scores_and_lattices,
+)
+from entorhinal.benchmarks.records import checkpoint
+from entorhinal.benchmarks.seeds import derive
+from entorhinal.benchmarks.ssl_measures import BAND, REPEAT, kept_maps
+from entorhinal.benchmarks.tasks.map_run import active_units
+from entorhinal.benchmarks.tasks.task import choose_units
+from entorhinal.families import Arena, World, load
+from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
+from entorhinal.paper_figures.ssl_networks import networks, strip
+from entorhinal.paper_figures.supervised_conditions import (
+    BANINO,
+    CONDITIONS,
+    CUEVA_WEI,
+    MEASURES,
+    NO_COST,
+    NO_DROPOUT,
+    NO_NOISE,
+    NO_NOISE_NO_COST,
+    median_or_missing,
+    ratio_to_most,
+    shipped,
+    together,
+    with_value,
+)
+
+BINS, SMOOTHING_M, UNITS, NULL_MAPS, SHOWN = 44, 0.03, 256, 100, 6
+WALKS, TRIALS = 10, 1000
+SWEEPS = {"Schaeffer": "no_free_lunch", "Nayebi": "nayebi"}  # maps that are kept of networks that are not shipped
+CHANCE, LEAST = 0.01, 0.05
+
+FIGURE = Figure(
+    id="supervised_maps",
+    title="Maps of networks trained on places",
+    caption=(
+        f"Maps on {WALKS * TRIALS:,} unseen walks of each network's training length in the 2.2 m box. (a) Units of one "
+        "network each, the best by grid score first, the score above each; of networks without a shipped checkpoint, "
+        "the maps that were kept. (b) Share of active units that score above all of 100 noise maps of their own "
+        "radially averaged spectrum, a strict 99th percentile: a dot a network, bars medians. (c) Highest grid score "
+        "of a network. (d) Share of units of the shipped networks that are no grids and have bands that come again. "
+        "In a square box the grids of Cueva & Wei were square, which this score counts against."
+    ),
+    models=("supervised/sorscher-v1", "supervised/cueva_wei-v1", "supervised/banino-v1"),
+)
+
+claims = (
+    Claim(
+        id="cueva_wei_grid_units",
+        statement=f"Trained with noise and a cost of activity, at least {LEAST:.0%} of units are grids ({CHANCE:.0%} "
+        "by chance): above all of 100 noise maps, median of ten seeds",
+        paper="grid-like units emerge (shown), square ones in a square box",
+        citation="Cueva & Wei 2018",
+        statistic=lambda data: median_or_missing(data, CUEVA_WEI, "grid_fraction"),
+        control=with_value(CUEVA_WEI, "grid_fraction", CHANCE),
+        low=LEAST,
+    ),
+    Claim(
+        id="cueva_wei_band_units",
+        statement=f"At least {LEAST:.0%} of the units of one network, of seed 0, are no grids and have bands that come "
+        "again",
+        paper="band-like units emerge (shown)",
+        citation="Cueva & Wei 2018",
+        statistic=lambda data: median_or_missing(data, CUEVA_WEI, "band_fraction"),
+        control=with_value(CUEVA_WEI, "band_fraction", 0.0),
+        low=LEAST,
+    ),
+    Claim(
+        id="cueva_wei_needs_noise_and_cost",
+        statement="Noise and the cost of activity are needed: with both there are at least twice as many grid units as "
+        "without one of them or both",
+        paper="grids only with noise and cost of activity",
+        citation="Cueva & Wei 2018",
+        statistic=lambda data: ratio_to_most(data, CUEVA_WEI, (NO_NOISE, NO_COST, NO_NOISE_NO_COST), "grid_fraction"),
+        control=with_value(CUEVA_WEI, "grid_fraction", CHANCE),
+        low=2.0,
+    ),
+    Claim(
+        id="banino_grid_share",
+        statement="With dropout a quarter of the linear units are grids: 25.2 %, within 10 % of it, median of three "
+        "seeds. Here above all of 100 noise maps with dropout off; in the paper above shuffled maps with dropout on",
+        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, BANINO, "grid_fraction"),
+        control=with_value(BANINO, "grid_fraction", CHANCE),
+        **within(129 / 512),
+    ),
+    Claim(
+        id="banino_grid_units",
+        statement=f"With dropout at least {LEAST:.0%} of the linear units are grids",
+        paper="grid-like units emerge (shown)",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, BANINO, "grid_fraction"),
+        control=with_value(BANINO, "grid_fraction", CHANCE),
+        low=LEAST,
+    ),
+    Claim(
+        id="banino_no_dropout_no_grids",
+        statement=f"Without dropout there are none: less than {LEAST:.0%}",
+        paper="no grids without dropout",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, NO_DROPOUT, "grid_fraction"),
+        control=with_value(NO_DROPOUT, "grid_fraction", 129 / 512),
+        high=LEAST,
+    ),
+)
+
+
+def _maps_of(name: str) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Of a shipped network: the best maps, their scores, and the share of band units in the active ones."""
+    model = load(checkpoint(name))
+    world = World(Arena.square(model.config.side_m))
+    accumulator = RateMapAccumulator(world.arena.extent_m, BINS, SMOOTHING_M)
+    units: torch.Tensor | None = None
+    for k in range(WALKS):
+        walk = world.walk(TRIALS, model.config.steps_per_trajectory, seed=derive(k, "supervised_maps"))
+        with torch.inference_mode():
+            rates = model.represent(walk).rates
+        units = choose_units(rates.shape[-1], UNITS, 0) if units is None else units
+        accumulator.add(rates[..., units], walk.position_m)
+    maps = accumulator.result()
+    active = maps.values[active_units(maps.values)]
+    scores, _ = scores_and_lattices(active, maps.bin_m)
+    generator = torch.Generator().manual_seed(derive(0, "supervised_maps", "null"))
+    _, is_grid = above_null(active, scores, NULL_MAPS, generator=generator)
+    is_band = (band_scores(active) > BAND) & (band_repeats(active) > REPEAT) & ~is_grid
+    best = scores.nan_to_num(-torch.inf).argsort(descending=True)[:SHOWN]
+    return active[best], scores[best], float(is_band.double().mean())
+
+
+def compute(progress: Progress) -> Data:
+    """Read what the sweeps measured, and map the shipped networks."""
+    rows, arrays, there = [], {}, shipped()
+    for k, (condition, name) in enumerate(there.items()):
+        maps, scores, band_fraction = _maps_of(name)
+        arrays[f"maps {condition}"], arrays[f"scores {condition}"] = maps.float().numpy(), scores.numpy()
+        rows.append({"condition": condition, "network": name, "band_fraction": band_fraction})
+        progress(k + 1, len(there) + 1)
+    for condition, sweep in SWEEPS.items():
+        kept = kept_maps(sweep)
+        if kept and condition not in there:
+            maps = torch.stack([found[0] for found in kept.values()])[:SHOWN].double()
+            arrays[f"maps {condition}"] = maps.float().numpy()
+            arrays[f"scores {condition}"] = grid_scores(maps).numpy()
+    progress(1, 1)
+    tables = networks(CONDITIONS, MEASURES).table, pd.DataFrame(rows)
+    return Data(together(tables, ("condition", "band_fraction", *MEASURES)), arrays)
+
+
+def draw(data: Data) -> Canvas:
+    names = [name.removeprefix("maps ") for name in data.arrays if name.startswith("maps ")]
+    canvas = plt.figure(figsize=(180 / 25.4, (65 + 30 * max(len(names), 1)) / 25.4), layout="constrained")
+    parts: Any = canvas.subfigures(2, 1, height_ratios=(30 * max(len(names), 1), 65))
+    top, bottom = parts
+    grid = top.subplots(max(len(names), 1), SHOWN, squeeze=False)
+    for ax in grid.ravel():
+        ax.set_axis_off()
+    for line, name in zip(grid, names, strict=False):
+        maps, scores = data.arrays[f"maps {name}"], data.arrays[f"scores {name}"]
+        for ax, map_, score in zip(line, maps, scores, strict=False):
+            ax.set_axis_on()
+            plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
+            ax.set_title(f"{score:.2f}", fontsize=7, pad=2)
+        line[0].set_ylabel(name, fontsize=6)
+    top.suptitle("a", x=0.01, ha="left", fontweight="bold")
+    axes = bottom.subplots(1, 3)
+    for ax, letter in zip(axes, "bcd", strict=True):
+        ax.set_title(letter, loc="left", fontweight="bold")
+    conditions = [condition.name for condition in CONDITIONS]
+    strip(axes[0], data, conditions, "grid_fraction", "grid units")
+    axes[0].axhline(CHANCE, color="black", linestyle="--", linewidth=0.6)
+    strip(axes[1], data, conditions, "score_best", "highest grid score")
+    strip(axes[2], data, names, "band_fraction", "band units")
+    return canvas
