@@ -53,6 +53,8 @@ NAMES = {
     "dordek": "Dordek",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
+    "cueva_wei": "Cueva & Wei",
+    "banino": "Banino",
     "nayebi": "Nayebi",
     "schaeffer": "Schaeffer",
     "sic": "SIC",
