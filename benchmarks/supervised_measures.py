@@ -23,6 +23,7 @@ loss_*                                    the last of the training history
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from entorhinal.benchmarks.rollout import rollout
 from entorhinal.benchmarks.seeds import derive
 from entorhinal.benchmarks.tasks.map_run import active_units
 from entorhinal.families.errors import InputError
-from entorhinal.families.model import Model, Representation
+from entorhinal.families.model import Decoder, Model, Representation
 from entorhinal.families.supervised.schaeffer import ring_spacing_m
 from entorhinal.families.supervised.sorscher import PlaceNetwork
 from entorhinal.families.world import Arena, Trajectories, World
@@ -57,15 +58,25 @@ MEASURES = (
     "linear_error_m",
     "long_error_m",
 )
+
+
 WALKS, NULL_MAPS, BINS, SMOOTHING_M = 20_000, 100, 44, 0.03
 LONGER, LONG_WALKS, RIDGE, PADDING, LEAST_PEAK = 5, 2_000, 1e-6, 4, 0.1
+
+
+@runtime_checkable
+class PlaceTrained(Decoder, Protocol):
+    """A model that decodes the position and whose targets are a code of it."""
+
+    def place_code(self, position_m: Tensor) -> Tensor:
+        """The targets at ``position_m (..., 2)``, ``(..., targets)``."""
 
 
 def measure(
     model: Model, *, device: torch.device, walks: int = WALKS, null_maps: int = NULL_MAPS
 ) -> tuple[dict[str, float], Tensor]:
     """`MEASURES` of a model on its device, NaN where there is none; maps ``(2, 44, 44)``: best, median unit."""
-    if not isinstance(model, PlaceNetwork):
+    if not isinstance(model, PlaceTrained) or not hasattr(model.config, "side_m"):
         raise InputError(f"{model.card.id}: not a network that was trained to predict place cells or positions")
     arena, steps = Arena.square(model.config.side_m), model.config.steps_per_trajectory
     world = World(arena, device=str(device))
@@ -93,7 +104,7 @@ def measure(
         "fourier_spacing_m": fourier_lattices(active, maps.bin_m).spacing_m[is_grid].nanmedian(),
         "ring_m": ring_m(active, maps.bin_m),
         "target_ring_m": ring_m(_target_maps(model, arena, device), maps.bin_m),
-        "predicted_ring_m": ring_spacing_m(model.config),
+        "predicted_ring_m": ring_spacing_m(model.config) if isinstance(model, PlaceNetwork) else math.nan,
         "path_error_m": _decoding_error_m(model, found, chunk),
         "linear_error_m": _least_squares_error_m(rates, position_m),
         "long_error_m": _long_error_m(model, long),
@@ -139,7 +150,7 @@ def ring_m(maps: Tensor, bin_m: float) -> float:
     return 2 / math.sqrt(3) * padded * bin_m / exact
 
 
-def _target_maps(model: PlaceNetwork, arena: Arena, device: torch.device) -> Tensor:
+def _target_maps(model: PlaceTrained, arena: Arena, device: torch.device) -> Tensor:
     """The targets at the middles of the bins, ``(P, 44, 44)``."""
     low, high = arena.bounds_m(torch.empty(0, dtype=torch.float64, device=device))
     at = (torch.arange(BINS, dtype=torch.float64, device=device) + 0.5) / BINS
@@ -148,13 +159,14 @@ def _target_maps(model: PlaceNetwork, arena: Arena, device: torch.device) -> Ten
     return model.place_code(place_m).movedim(-1, 0)
 
 
-def _decoding_error_m(model: PlaceNetwork, found: Representation, walk: Trajectories) -> Tensor:
+def _decoding_error_m(model: Model, found: Representation, walk: Trajectories) -> Tensor:
+    assert isinstance(model, Decoder)
     with torch.inference_mode():
         decoded_m = model.decode(Representation(found.rates[:, -1:], found.state))
     return (decoded_m - walk.position_m[:, -1:]).norm(dim=-1).nanmedian()
 
 
-def _long_error_m(model: PlaceNetwork, walk: Trajectories) -> Tensor:
+def _long_error_m(model: Model, walk: Trajectories) -> Tensor:
     *_, (chunk, found) = rollout(model, walk)
     return _decoding_error_m(model, found, chunk)
 

@@ -46,6 +46,8 @@ NAMES = {
     "lie_group": "Lie group",
     "sorscher": "Sorscher",
     "sorscher_gaussian": "Sorscher (Gaussian)",
+    "cueva_wei": "Cueva & Wei",
+    "banino": "Banino",
     "nayebi": "Nayebi",
     "schaeffer": "Schaeffer",
     "sic": "SIC",

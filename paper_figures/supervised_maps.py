@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib import pyplot as plt
@@ -151,15 +152,18 @@ def compute(progress: Progress) -> Data:
         arrays[f"maps {condition}"], arrays[f"scores {condition}"] = maps.float().numpy(), scores.numpy()
         rows.append({"condition": condition, "network": name, "band_fraction": band_fraction})
         progress(k + 1, len(there) + 1)
+    measures = networks(CONDITIONS, MEASURES)
+    kept = {c.name: measures.arrays[c.name] for c in CONDITIONS if c.name in measures.arrays}
     for condition, sweep in SWEEPS.items():
-        kept = kept_maps(sweep)
-        if kept and condition not in there:
-            maps = torch.stack([found[0] for found in kept.values()])[:SHOWN].double()
-            arrays[f"maps {condition}"] = maps.float().numpy()
-            arrays[f"scores {condition}"] = grid_scores(maps).numpy()
+        if found := kept_maps(sweep):
+            kept[condition] = np.stack([of_network[0].float().numpy() for of_network in found.values()])
+    for condition, bins in kept.items():
+        if condition not in there:
+            found_scores = grid_scores(bins)
+            best = found_scores.nan_to_num(-torch.inf).argsort(descending=True)[:SHOWN].numpy()
+            arrays[f"maps {condition}"], arrays[f"scores {condition}"] = bins[best], found_scores.numpy()[best]
     progress(1, 1)
-    tables = networks(CONDITIONS, MEASURES).table, pd.DataFrame(rows)
-    return Data(together(tables, ("condition", "band_fraction", *MEASURES)), arrays)
+    return Data(together((measures.table, pd.DataFrame(rows)), ("condition", "band_fraction", *MEASURES)), arrays)
 
 
 def draw(data: Data) -> Canvas:

@@ -124,6 +124,10 @@ class CuevaWei(Model):
         told = (angle,) if self.config.direction == "angle" else (angle.cos(), angle.sin())
         return torch.stack((speed, *told), -1)
 
+    def place_code(self, position_m: Tensor) -> Tensor:
+        """The target at ``position_m (..., 2)``: the position."""
+        return position_m
+
     def initial_state(self, start_m: Tensor) -> Tensor:
         return start_m @ self.start.to(start_m).T
 
