@@ -41,8 +41,9 @@ def _row(source: str, measure: Measure, device: torch.device, **sizes: int) -> t
     """What a network is, and what it learned."""
     model = prepare(source, device=device)
     config = model.config.model_dump(mode="json")
-    default = type(model.config)().model_dump(mode="json")
-    setting = {name: value for name, value in config.items() if name != "seed" and value != default[name]}
+    default = type(model.config)()
+    same = {name for name in config if getattr(model.config, name) == getattr(default, name)}
+    setting = {name: value for name, value in config.items() if name not in same | {"seed"}}
     row: dict[str, Any] = {"network": Path(source).stem if Path(source).is_file() else source, "model": model.card.id}
     row |= {"seed": config.get("seed", 0), "setting": json.dumps(setting, sort_keys=True)}
     losses: dict[str, float] = {}
