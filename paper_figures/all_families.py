@@ -55,11 +55,15 @@ METRICS = {
 """All that is kept of the records; "" is a run without metrics, with its reason."""
 
 READ_OUT = (
+    "supervised/cueva_wei-v1",
+    "supervised/banino-v1",
     "supervised/sorscher-v1",
+    "supervised/nayebi-v1",
+    "supervised/schaeffer-v1",
     "function_optimization/pattern_formation-v1",
     "function_optimization/lie_group-v1",
 )
-"""Models in which units are what a linear read-out of place cells or of a place kernel needs."""
+"""Models in which units are what a linear read-out of positions, of place cells or of a place kernel needs."""
 
 THEORIES = {
     "rats, 1.42": (RAT_RATIO, "-", "black"),

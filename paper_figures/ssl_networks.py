@@ -96,5 +96,5 @@ def strip(ax: Axes, data: Data, conditions: Sequence[str], measure: str, label: 
             ax.hlines(values.median(), x - 0.35, x + 0.35, color=plots.ORANGE, linewidth=1.2)
     ax.set_xticks(range(len(conditions)), conditions, rotation=60, ha="right", rotation_mode="anchor", fontsize=5)
     ax.set(ylabel=label, xlim=(-0.6, len(conditions) - 0.4))
-    if data.table.empty:
+    if not data.table["condition"].isin(conditions).any():
         ax.text(0.5, 0.5, "not run", ha="center", va="center", transform=ax.transAxes)
