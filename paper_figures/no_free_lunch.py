@@ -21,7 +21,7 @@ FIGURE = Figure(
     id="no_free_lunch",
     title="Which choices give grids",
     caption=(
-        "Small networks (256 units, 9,000 steps, three seeds a setting) that learn to integrate paths, on targets, "
+        "Small networks (256 units, 9,000 steps; their number in brackets) that learn to integrate paths, on targets, "
         "widths, non-linearities and cells of a modeller's choice. (a) Share of grid units, above all of 100 noise "
         "maps of their own spectrum, of every network by choice (widths together); bars medians, crosses the same "
         "share of noise. (b) Best grid score beside the error of the decoded position at the end of unseen walks; "
