@@ -23,7 +23,7 @@ from torch import Tensor
 from entorhinal.families.codes import square_distance
 from entorhinal.families.model import Batch, Card, Representation
 from entorhinal.families.supervised.cells import Activation, CellName, ThreeLayerNetwork
-from entorhinal.families.supervised.sorscher import SorscherConfig
+from entorhinal.families.supervised.sorscher import SCHAEFFER_2022, SorscherConfig
 from entorhinal.families.world import World
 
 __all__ = ["Schaeffer", "SchaefferConfig", "ring_spacing_m"]
@@ -75,14 +75,7 @@ class Schaeffer(ThreeLayerNetwork):
     card = Card(
         id="supervised/schaeffer-v1",
         title="One network of many choices, trained on place cells or positions",
-        citation="""@inproceedings{schaeffer2022,
-  title = {No Free Lunch from Deep Learning in Neuroscience: A Case Study through Models of the
-           Entorhinal-Hippocampal Circuit},
-  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila Rani},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume = {35},
-  year = {2022}
-}""",
+        citation=SCHAEFFER_2022,
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",

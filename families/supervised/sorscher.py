@@ -35,6 +35,15 @@ _LATTICE, _REACH = 50, 4
 _KEPT = 3
 """Tensors of the shape of a batch's predictions that a step holds at least: logits, targets, a gradient."""
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
+SCHAEFFER_2022 = """@inproceedings{schaeffer2022,
+  title = {No Free Lunch from Deep Learning in Neuroscience: A Case Study through Models of the
+           Entorhinal-Hippocampal Circuit},
+  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila Rani},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {35},
+  year = {2022}
+}"""
+"""BibTeX, cited here and by the network of that paper."""
 
 
 class SorscherConfig(Config):
@@ -182,14 +191,8 @@ class Sorscher(PlaceNetwork):
   pages = {121--137},
   year = {2023}
 }
-@inproceedings{schaeffer2022,
-  title = {No Free Lunch from Deep Learning in Neuroscience: A Case Study through Models of the
-           Entorhinal-Hippocampal Circuit},
-  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila Rani},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume = {35},
-  year = {2022}
-}""",
+"""
+        + SCHAEFFER_2022,
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
