@@ -49,6 +49,7 @@ def rate_map(
         y = -0.05 * height_m
         ax.plot([0, length_m], [y, y], color="black", linewidth=1.5, clip_on=False, solid_capstyle="butt")
         ax.text(length_m / 2, y - 0.03 * height_m, f"{length_m:g} m", ha="center", va="top", fontsize=6)
+    ax.set(xlim=(0, width_m), ylim=(0, height_m))  # as large with a bar as without
     return ax
 
 

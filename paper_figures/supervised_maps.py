@@ -179,7 +179,7 @@ def draw(data: Data) -> Canvas:
         for ax, map_, score in zip(line, maps, scores, strict=False):
             ax.set_axis_on()
             plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
-            ax.set_title(f"{score:.2f}", fontsize=7, pad=2)
+            ax.set_title("no score" if np.isnan(score) else f"{score:.2f}", fontsize=7, pad=2)
         line[0].set_ylabel(name, fontsize=6)
     top.suptitle("a", x=0.01, ha="left", fontweight="bold")
     axes = bottom.subplots(1, 3)
@@ -189,5 +189,6 @@ def draw(data: Data) -> Canvas:
     strip(axes[0], data, conditions, "grid_fraction", "grid units")
     axes[0].axhline(CHANCE, color="black", linestyle="--", linewidth=0.6)
     strip(axes[1], data, conditions, "score_best", "highest grid score")
-    strip(axes[2], data, names, "band_fraction", "band units")
+    mapped = data.table.dropna(subset="band_fraction")["condition"].unique()
+    strip(axes[2], data, list(mapped), "band_fraction", "band units")
     return canvas
