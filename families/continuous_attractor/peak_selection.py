@@ -146,14 +146,16 @@ class PeakSelection(AttractorSheet):
         longest = max(c.largest_width_neurons, c.fixed_range_neurons + 4 * self._spread) + 1
         self.reach = math.ceil(longest) + c.shift_neurons
         self.blocks = math.ceil(c.neurons / ROWS)
-        target = torch.arange(self.blocks * ROWS).view(self.blocks, ROWS, 1)
-        source = (torch.arange(self.blocks) * ROWS).view(-1, 1, 1) - self.reach + torch.arange(ROWS + 2 * self.reach)
+        target = torch.arange(self.blocks * ROWS).view(self.blocks, 1, ROWS)
+        sources = torch.arange(ROWS + 2 * self.reach) - self.reach
+        source = (torch.arange(self.blocks) * ROWS).view(-1, 1, 1) + sources[:, None]
         distance = target - source - c.shift_neurons * _direction(source)
         weights = self.kernel(distance.abs().double(), self.width((target + source) / 2))
         weights = weights * ((source >= 0) & (source < c.neurons) & (target < c.neurons))
         if c.weight_noise:
             generator = torch.Generator().manual_seed(c.seed + 1)
-            weights = weights * (1 + c.weight_noise * torch.randn(weights.shape, generator=generator))
+            noise = torch.randn(weights.mT.shape, generator=generator).mT  # a neuron's inputs in a row
+            weights = weights * (1 + c.weight_noise * noise)
         place = torch.arange(c.neurons)
         edge = torch.minimum(place, place.flip(0)) / c.edge_neurons
         self.direction: Tensor
@@ -162,7 +164,7 @@ class PeakSelection(AttractorSheet):
         for name, tensor in {
             "direction": _direction(place).float(),  # e, (N,)
             "envelope": (edge.clamp(max=1) * math.pi / 2).sin().square(),  # A, (N,)
-            "weights": weights.float(),  # of ROWS neurons onto which `reach` others on each side send theirs
+            "weights": weights.float(),  # of ROWS neurons and `reach` on each side onto ROWS, (blocks, sources, ROWS)
         }.items():
             self.register_buffer(name, tensor, persistent=False)  # the config says all
 
@@ -216,8 +218,8 @@ class PeakSelection(AttractorSheet):
         drive = envelope * (1 + self.config.velocity_gain_s_m * velocity_m_s * direction)
         beyond = self.blocks * ROWS - self.config.neurons
         for _ in range(steps):
-            windows = F.pad(sheet, (self.reach, self.reach + beyond)).unfold(-1, weights.shape[-1], ROWS)
-            recurrent = torch.bmm(weights, windows.permute(1, 2, 0)).permute(2, 0, 1).flatten(1)[:, : drive.shape[-1]]
+            windows = F.pad(sheet, (self.reach, self.reach + beyond)).unfold(-1, weights.shape[1], ROWS)
+            recurrent = torch.bmm(windows.transpose(0, 1), weights).transpose(0, 1).flatten(1)[:, : drive.shape[-1]]
             sheet = torch.lerp(sheet, torch.relu(recurrent + drive), rate)
         return sheet
 
@@ -237,10 +239,10 @@ class PeakSelection(AttractorSheet):
         """Weights onto the neuron in the middle of the line, ``(1, N)``."""
         middle = self.config.neurons // 2
         block, row = divmod(middle, ROWS)
-        source = block * ROWS - self.reach + torch.arange(self.weights.shape[-1])
+        source = block * ROWS - self.reach + torch.arange(self.weights.shape[1])
         inside = (source >= 0) & (source < self.config.neurons)
         found = self.weights.new_zeros(self.config.neurons)
-        found[source[inside]] = self.weights[block, row, inside]
+        found[source[inside]] = self.weights[block, inside, row]
         return found[None]
 
 
