@@ -10,7 +10,8 @@ of every file of the release. The records themselves stay where they are, and ar
 A release is refused, with all reasons, where the checkout or a record is not of a clean commit, where a file is no
 sound record, where a model that ships lacks a task of `SUITE` or has a failed run of it, and where a score differs from
 that of an earlier release of the same versions: it needs a new version of its model or task. Times of ``cost`` are of a
-machine and may differ. Models that are trained and of which no network ships are not in it; its manifest names them.
+machine and may differ. A trained model of which no network ships is in it if there are records of one; else its
+manifest names the model.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from entorhinal.families.checkpoint import write_atomically
 from entorhinal.families.errors import InputError
 from entorhinal.families.registry import BUILT_IN
 
-__all__ = ["SUITE", "differences", "find_release", "freeze", "problems", "released_records"]
+__all__ = ["SUITE", "differences", "find_release", "freeze", "problems", "released_records", "unrecorded"]
 
 SUITE = "open-field-v1"
 FORMATS = ("md", "csv", "tex")
@@ -104,7 +105,7 @@ def freeze(
         **{key: value for key, value in provenance().items() if key in ("commit", "software")},
         "tasks": list(suite(SUITE)),
         "models": {record.model: record.distribution for record in records},
-        "not in it": [each.model for each in conditions or shipped(BUILT_IN) if each.untrained],
+        "not in it": unrecorded(records, conditions),
         "records": {
             record.run_id: {"sha256": _sha256(folder / f"{record.run_id}.json"), "arrays": _arrays(record, folder)}
             for record in records
@@ -118,6 +119,13 @@ def freeze(
         releases / version / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
     )
     return releases / version
+
+
+def unrecorded(records: Sequence[Record], conditions: Sequence[Condition] | None = None) -> list[str]:
+    """Trained models of which neither a network nor a record is there; of the built-in ones, if conditions is None."""
+    recorded = {record.model for record in records}
+    chosen = shipped(BUILT_IN) if conditions is None else conditions
+    return [each.model for each in chosen if each.untrained and each.model not in recorded]
 
 
 def differences(release: Path, folder: Path = SHIPPED) -> list[str]:
@@ -245,8 +253,9 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what is in the way, and write nothing")
     arguments = parser.parse_args()
     console = Console(stderr=True)
-    if without := [each.model for each in shipped(BUILT_IN) if each.untrained]:
-        console.print(f"not in it, as no network ships: {', '.join(without)}", soft_wrap=True, highlight=False)
+    if without := unrecorded(read_records(SHIPPED)[0]):
+        said = f"not in it, without a network or a record: {', '.join(without)}"
+        console.print(said, soft_wrap=True, highlight=False)
     if why := problems(arguments.version):
         for line in why:
             console.print(line, soft_wrap=True, highlight=False, markup=False)

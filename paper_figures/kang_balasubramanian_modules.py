@@ -418,7 +418,8 @@ def _draw_couplings(axes: Axes, data: Data) -> None:
         for strength, color in ((0.0, GREY), (0.3, "#56B4E9"), (0.8, "#0072B2"), (2.6, "#222222")):
             part = rows[np.isclose(rows["coupling"], strength)]
             axes.plot(part["ratio"], part["difference_deg"], ".", ms=2.5, color=color, label=f"{strength:g}")
-        axes.legend(fontsize=6, markerscale=2, title="coupling", title_fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+        legend = axes.legend(fontsize=6, markerscale=2, title="coupling", title_fontsize=6, loc="center left")
+        legend.set_bbox_to_anchor((1, 0.5))
     axes.plot((1, math.sqrt(3), 2, ROOT_7_OVER_2), (0, 30, 0, TURN_7_DEG), "+", color="black", ms=8, mew=0.8)
     axes.set(xlabel="Ratio of spacings", ylabel="Difference (°)", ylim=(-2, 32), xlim=(0.9, 2.2), box_aspect=1)
     _say_if_empty(axes, rows)

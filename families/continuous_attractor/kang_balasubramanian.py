@@ -117,8 +117,8 @@ class KangBalasubramanian(AttractorSheet):
             "are at chance there too (0.66 m of 0.55), those of ratio 1.42 are not (3 mm). It is the paper's mechanism "
             "and no fault of integration",
             "found: the common walk of the suite (0.95 m/s, at times 3 m/s) leaves the linear range, and the finest "
-            "network then slips against its module: 12 cm within 10 s, others 3 to 6 cm, against 2 cm at 0.25 m/s. Along "
-            "the slower recorded rat the phases of both lattices stay within 5 cm for minutes, without a slip "
+            "network then slips against its module: 12 cm within 10 s, others 3 to 6 cm, against 2 cm at 0.25 m/s. "
+            "Along the slower recorded rat the phases of both lattices stay within 5 cm for minutes, without a slip "
             "(path_integration-v1)",
         ),
         provenance={

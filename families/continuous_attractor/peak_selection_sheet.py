@@ -97,8 +97,8 @@ class PeakSelectionSheet(AttractorSheet):
             "found, 448 × 160 neurons with d = 60: three hexagonal modules, periods within 2.5 % of the law, ratios "
             "1.32 and 1.44 (law 1.32 and 1.47); none without the ring. At borders bumps are misshapen. The modules of "
             "the default move at 18 to 26 neurons a metre, the coarsest along y more slowly, at 13",
-            "found: at rest the default drifts at 3 cm/s (attractor-v1), so over the minutes of the recorded rat its maps "
-            "smear (2 % grid units), which on fast walks of 40 s they do not (74 % in two modules of ratio 1.53)",
+            "found: at rest the default drifts at 3 cm/s (attractor-v1), so over the minutes of the recorded rat its "
+            "maps smear (2 % grid units), which on fast walks of 40 s they do not (74 % in two modules of ratio 1.53)",
         ),
         provenance={
             "rows": "our choice: room for three modules",

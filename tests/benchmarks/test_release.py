@@ -199,6 +199,22 @@ def test_a_model_that_ships_and_was_never_run_is_named_and_an_untrained_one_is_n
     assert json.loads((path / "manifest.json").read_text())["not in it"] == untrained
 
 
+def test_a_trained_model_is_in_it_by_its_records_though_no_network_ships(results, tmp_path) -> None:
+    name = "ssl/distance_preserving-v1"
+    more = [*CONDITIONS, *choose([name])]
+    first, *others = TASKS
+    write(results, name, first)
+    (line,) = problems("1.0", results, tmp_path, more)
+    assert name in line
+    assert f"has no record of {', '.join(others)}; run them first" in line
+    for task in others:
+        write(results, name, task)
+    path = freeze("1.0", results, tmp_path / "r", more)
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert not manifest["not in it"]
+    assert name in manifest["models"]
+
+
 def test_a_release_is_never_written_again(frozen, results, tmp_path) -> None:
     assert again(results, tmp_path, "1.0") == [
         "release 1.0 is there already and releases are never changed; choose another version"

@@ -78,7 +78,7 @@ def test_loss_is_the_equations_written_out(dropout: float) -> None:
                     total -= float((wanted * torch.log_softmax(readout @ g + bias, 0)).sum()) / 15
     terms = model.loss(batch)
     assert terms["total"].item() == pytest.approx(total, rel=1e-6)
-    assert terms["total"].item() == pytest.approx(float(terms["place"] + terms["head_direction"]))
+    assert terms["total"].item() == pytest.approx((terms["place"] + terms["head_direction"]).item())
 
 
 def test_dropout_is_off_in_evaluation_and_on_in_training() -> None:
