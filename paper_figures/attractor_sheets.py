@@ -32,10 +32,11 @@ IDS = {
     FUHS: "continuous_attractor/fuhs_touretzky-v1",
     BURAK: "continuous_attractor/burak_fiete-v1",
 }
-EDGES, SPIKES = "Burak & Fiete, with edges", "Burak & Fiete, with spikes"
+EDGES, SPIKES, PEAKS = "Burak & Fiete, with edges", "Burak & Fiete, with spikes", "Peak selection on a sheet"
 JUDGED = IDS | {
     EDGES: "continuous_attractor/burak_fiete_aperiodic-v1",
     SPIKES: "continuous_attractor/burak_fiete_spiking-v1",
+    PEAKS: "continuous_attractor/peak_selection_sheet-v1",
 }
 """Models whose states' topology is judged; the periodic sheet's without spikes is also drawn in `barcodes`."""
 GAINS_PER_M = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 4.0)
@@ -382,6 +383,16 @@ claims = (
         citation="Burak & Fiete 2009",
         statistic=_is_torus(SPIKES),
         control=exchanged("model", SPIKES, FUHS),
+        low=1.0,
+    ),
+    Claim(
+        id="peak_selection_sheet_is_torus",
+        statement="Peak selection on a sheet: the states of the module judged form a torus: Betti numbers (1, 2, 1), "
+        "from the shipped record",
+        paper="modules that move as one (no number)",
+        citation="Khona, Chandra & Fiete 2025",
+        statistic=_is_torus(PEAKS),
+        control=exchanged("model", PEAKS, FUHS),
         low=1.0,
     ),
     Claim(
