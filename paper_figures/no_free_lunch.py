@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 
 from entorhinal.analysis import plots
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
-from entorhinal.paper_figures.supervised_networks import GRIDS, PLAIN, changed, highest, networks, rows_of
+from entorhinal.paper_figures.schaeffer_networks import GRIDS, PLAIN, changed, highest, networks, rows_of
 
 CITATION = "Schaeffer et al. 2022"
 ACCURATE_M = 0.1

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 
 from entorhinal.analysis import plots
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
-from entorhinal.paper_figures.supervised_networks import PLAIN, changed, networks, rows_of
+from entorhinal.paper_figures.schaeffer_networks import PLAIN, changed, networks, rows_of
 
 SURROUND = {"target": "dos", **PLAIN}
 

@@ -25,7 +25,7 @@ from entorhinal.benchmarks.tasks.task import choose_units
 from entorhinal.families import Arena, World, load
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
 from entorhinal.paper_figures.ssl_networks import networks, strip
-from entorhinal.paper_figures.supervised_conditions import (
+from entorhinal.paper_figures.supervised_networks import (
     BANINO,
     CONDITIONS,
     CUEVA_WEI,

@@ -1,52 +1,92 @@
-"""Which networks of ``supervised/`` do figures compare?  The measures of the sweep `no_free_lunch`."""
+"""Which networks trained on places do figures compare?  Shipped ones, and the measures of the project's sweeps."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from entorhinal.benchmarks.measures import IDENTITY
-from entorhinal.benchmarks.ssl_measures import kept_maps, measured
-from entorhinal.benchmarks.supervised_measures import MEASURES
-from entorhinal.families.supervised.schaeffer import SchaefferConfig
+from entorhinal.benchmarks.records import CHECKPOINTS
 from entorhinal.paper_figures.figure import Data
+from entorhinal.paper_figures.ssl_networks import Condition, median_of
 
-__all__ = ["GRIDS", "SWEEP", "changed", "highest", "networks", "rows_of"]
+__all__ = [
+    "BANINO",
+    "CONDITIONS",
+    "CUEVA_WEI",
+    "GAUSSIAN",
+    "MEASURES",
+    "NO_COST",
+    "NO_DROPOUT",
+    "NO_NOISE",
+    "NO_NOISE_NO_COST",
+    "SORSCHER",
+    "median_or_missing",
+    "ratio_to_most",
+    "shipped",
+    "together",
+    "with_value",
+]
 
-SWEEP = "no_free_lunch"
-GRIDS = 0.05
-"""Share of grid units from which a network counts as one with grids; of noise, 1 % are."""
-CHOICES = ("target", "place_width_m", "surround_amplitude", "activation", "cell", "weight_decay")
-PLAIN = {"activation": "relu", "cell": "rnn"}
+SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
+CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
+NO_NOISE_NO_COST = "Cueva & Wei, neither"
+BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
+
+MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
+"""Of the sweeps' measures, those that the figures show."""
+
+_SMALL = frozenset(
+    {"batch", "clip_value", "direction", "lr", "schedule", "steps_per_trajectory"}
+)  # set by the small presets
+_CUEVA_WEI, _BANINO = "supervised/cueva_wei-v1", "supervised/banino-v1"
+CONDITIONS = (
+    Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),
+    Condition(NO_NOISE, "cueva_wei", _CUEVA_WEI, {"noise": 0.0}, _SMALL),
+    Condition(NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0}, _SMALL),
+    Condition(NO_NOISE_NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}, _SMALL),
+    Condition(BANINO, "banino", _BANINO, {}, _SMALL),
+    Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
+)
+
+_CHECKPOINTS = {
+    SORSCHER: "sorscher",
+    GAUSSIAN: "sorscher_gaussian",
+    CUEVA_WEI: "cueva_wei",
+    BANINO: "banino",
+    "Nayebi": "nayebi",
+}
 
 
-def networks() -> Data:
-    """A row a network, with what was chosen for it; maps (best, median unit) of the networks of seed 0, by name."""
-    table = measured(SWEEP)
-    default = SchaefferConfig().model_dump()
-    settings = [default | json.loads(setting) for setting in table["setting"]]
-    chosen = pd.DataFrame([{name: setting[name] for name in CHOICES} for setting in settings], columns=list(CHOICES))
-    table = pd.concat([table.reset_index(drop=True).drop(columns=list(CHOICES), errors="ignore"), chosen], axis=1)
-    maps = {name: values.float().numpy() for name, values in kept_maps(SWEEP).items()}
-    return Data(table.reindex(columns=["network", *IDENTITY, *CHOICES, *MEASURES]), maps)
+def shipped() -> dict[str, str]:
+    """Names of the checkpoints that there are, by condition."""
+    return {name: stem for name, stem in _CHECKPOINTS.items() if (CHECKPOINTS / f"{stem}.safetensors").is_file()}
 
 
-def rows_of(data: Data, **chosen: object) -> pd.DataFrame:
-    """Networks of these choices; LookupError if there are none."""
-    table = data.table
-    for name, value in chosen.items():
-        table = table[table[name].isin(value) if isinstance(value, tuple) else table[name] == value]
-    if table.empty:
-        raise LookupError(f"no networks with {chosen}")
-    return table
+def together(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Tables one below the other, those without rows left out, with at least these columns."""
+    found = [table for table in tables if len(table)]
+    whole = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return whole.reindex(columns=[*whole.columns, *(name for name in columns if name not in whole)])
 
 
-def highest(rows: pd.DataFrame, measure: str = "grid_fraction") -> float:
-    """Of the medians over the seeds of a setting, the highest."""
-    medians = rows.fillna({measure: 0.0}).groupby(list(CHOICES))[measure].median()
-    return float(medians.max())
+def median_or_missing(data: Data, condition: str, measure: str) -> float:
+    """Median over a condition's networks; LookupError if there are none, or none has that measure."""
+    found = median_of(data, condition, measure)
+    if pd.isna(found):
+        raise LookupError(f"not measured: {measure} of {condition}")
+    return found
 
 
-def changed(column: str, change: Callable[[pd.Series], pd.Series]) -> Callable[[Data], Data]:
-    """A control: data in which the numbers of a column are others."""
-    return lambda data: Data(data.table.assign(**{column: change(data.table[column].astype(float))}), data.arrays)
+def ratio_to_most(data: Data, condition: str, others: tuple[str, ...], measure: str) -> float:
+    """A share of units over the largest of the same in ``others``, none of which counts as less than 1 %, chance."""
+    most = max(median_or_missing(data, other, measure) for other in others)
+    return median_or_missing(data, condition, measure) / max(most, 0.01)
+
+
+def with_value(condition: str, measure: str, value: float) -> Callable[[Data], Data]:
+    """A control: data in which a condition's networks all have this value."""
+
+    def changed(data: Data) -> Data:
+        values = data.table[measure].mask(data.table["condition"] == condition, value)
+        return Data(data.table.assign(**{measure: values}), data.arrays)
+
+    return changed

@@ -16,7 +16,7 @@ from entorhinal.families import Arena, World, load
 from entorhinal.families.model import Decoder
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress
 from entorhinal.paper_figures.ssl_networks import networks, strip
-from entorhinal.paper_figures.supervised_conditions import (
+from entorhinal.paper_figures.supervised_networks import (
     BANINO,
     CONDITIONS,
     CUEVA_WEI,

@@ -14,7 +14,7 @@ from entorhinal.benchmarks.supervised_measures import MEASURES, measure, ring_m
 from entorhinal.families import make
 from entorhinal.families.codes import hexagonal_tuning, hexagonal_waves
 from entorhinal.families.errors import InputError
-from entorhinal.paper_figures import no_free_lunch, spacing_width, supervised_networks
+from entorhinal.paper_figures import no_free_lunch, schaeffer_networks, spacing_width
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -100,9 +100,9 @@ def test_from_a_sweep_to_its_figures_by_the_command_line(tmp_path, monkeypatch) 
         assert done.returncode == 0, done.stderr
     table = pd.read_csv(out)
     assert len(table) == len(load_file(maps)) == 4
-    monkeypatch.setattr(supervised_networks, "measured", lambda name: pd.read_csv(tmp_path / f"{name}.csv"))
-    monkeypatch.setattr(supervised_networks, "kept_maps", lambda name: load_file(tmp_path / f"{name}.maps.safetensors"))
-    data = supervised_networks.networks()
+    monkeypatch.setattr(schaeffer_networks, "measured", lambda name: pd.read_csv(tmp_path / f"{name}.csv"))
+    monkeypatch.setattr(schaeffer_networks, "kept_maps", lambda name: load_file(tmp_path / f"{name}.maps.safetensors"))
+    data = schaeffer_networks.networks()
     assert sorted(data.table["cell"]) == ["lstm", "rnn", "rnn", "rnn"]
     assert sorted(data.table["place_width_m"]) == [0.12, 0.12, 0.12, 0.2]
     for module in (no_free_lunch, spacing_width):

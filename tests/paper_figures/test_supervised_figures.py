@@ -14,7 +14,7 @@ from entorhinal.benchmarks.ssl_measures import SHIPPED
 from entorhinal.benchmarks.supervised_measures import MEASURES
 from entorhinal.benchmarks.sweep import Sweep
 from entorhinal.families.supervised.schaeffer import SchaefferConfig, ring_spacing_m
-from entorhinal.paper_figures import no_free_lunch, spacing_width, supervised_networks
+from entorhinal.paper_figures import no_free_lunch, schaeffer_networks, spacing_width
 from entorhinal.paper_figures.figure import Data
 
 MODULES = pytest.mark.parametrize("module", [no_free_lunch, spacing_width], ids=lambda module: module.FIGURE.id)
@@ -40,9 +40,9 @@ def shipped_sweep(tmp_path, monkeypatch) -> Data:
         identity = {"network": network.name, "model": "supervised/schaeffer-v1", "seed": config.seed}
         rows.append(identity | {"setting": json.dumps(setting)} | PLAIN | own)
     pd.DataFrame(rows).to_csv(tmp_path / "no_free_lunch.csv", index=False)
-    monkeypatch.setattr(supervised_networks, "measured", lambda name: pd.read_csv(tmp_path / f"{name}.csv"))
+    monkeypatch.setattr(schaeffer_networks, "measured", lambda name: pd.read_csv(tmp_path / f"{name}.csv"))
     maps = np.random.default_rng(0).random((2, 44, 44))
-    return Data(supervised_networks.networks().table, {row["network"]: maps for row in rows if row["seed"] == 0})
+    return Data(schaeffer_networks.networks().table, {row["network"]: maps for row in rows if row["seed"] == 0})
 
 
 @MODULES

@@ -13,9 +13,9 @@ import pytest
 from entorhinal.benchmarks.ssl_measures import SHIPPED
 from entorhinal.benchmarks.sweep import Sweep
 from entorhinal.families.registry import get_class
-from entorhinal.paper_figures import supervised_conditions, supervised_maps, supervised_paths
+from entorhinal.paper_figures import supervised_maps, supervised_networks, supervised_paths
 from entorhinal.paper_figures.figure import Data
-from entorhinal.paper_figures.supervised_conditions import BANINO, CONDITIONS, CUEVA_WEI, NO_DROPOUT, SORSCHER
+from entorhinal.paper_figures.supervised_networks import BANINO, CONDITIONS, CUEVA_WEI, NO_DROPOUT, SORSCHER
 
 MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths], ids=lambda module: module.FIGURE.id)
 
@@ -23,7 +23,7 @@ MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths],
 def as_claimed() -> Data:
     """Data for which every claim holds."""
     share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0}
-    measures = dict.fromkeys(supervised_conditions.MEASURES, 0.5) | {"path_error_m": 0.1}
+    measures = dict.fromkeys(supervised_networks.MEASURES, 0.5) | {"path_error_m": 0.1}
     rows = [
         {"condition": c.name, "seed": seed} | measures | {"grid_fraction": share.get(c.name, 0.01)}
         for c in CONDITIONS
@@ -51,8 +51,8 @@ def test_claims_hold_fail_on_their_controls_and_know_when_nothing_was_run(module
 def test_a_fair_share_without_noise_breaks_the_claim_that_it_is_needed() -> None:
     claim = next(c for c in supervised_maps.claims if c.id == "cueva_wei_needs_noise_and_cost")
     data = as_claimed()
-    for condition in (supervised_conditions.NO_NOISE, supervised_conditions.NO_COST):
-        changed = supervised_conditions.with_value(condition, "grid_fraction", 0.08)(data)
+    for condition in (supervised_networks.NO_NOISE, supervised_networks.NO_COST):
+        changed = supervised_networks.with_value(condition, "grid_fraction", 0.08)(data)
         assert claim.judge("f", changed).ours == pytest.approx(0.1 / 0.08)
 
 
