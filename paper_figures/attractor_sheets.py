@@ -17,7 +17,7 @@ from entorhinal.benchmarks.records import SHIPPED, load_records
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete
 from entorhinal.families.continuous_attractor.couey import Couey
 from entorhinal.families.continuous_attractor.fuhs_touretzky import FuhsTouretzky
-from entorhinal.families.continuous_attractor.guanella import Guanella
+from entorhinal.families.continuous_attractor.guanella import Guanella, unrolled
 from entorhinal.families.model import Model
 from entorhinal.families.world import Arena, Trajectories, World
 from entorhinal.paper_figures.barcodes import TASK as TOPOLOGY
@@ -153,7 +153,7 @@ def compute(progress: Progress) -> Data:
     guanella, couey, burak = Guanella.make(), Couey.make(), BurakFiete.make()
     round_sheets = [FuhsTouretzky.make(seed=seed) for seed in SEEDS]
     arrays = {
-        "guanella": guanella.unrolled(guanella.settled).numpy(),
+        "guanella": unrolled(guanella.settled).numpy(),
         "couey": couey.settled.numpy(),
         "weak": Couey.make(inhibition=couey.config.inhibition / 4).settle().numpy(),
         "fuhs": round_sheets[0].rates_of(round_sheets[0].settled).numpy(),

@@ -29,7 +29,6 @@ from torch import Tensor
 
 from entorhinal.families.continuous_attractor.lattice import uniform
 from entorhinal.families.continuous_attractor.sheet import CRYSTAL, LatticeSheet, preferred_directions
-from entorhinal.families.continuous_attractor.stepping import StepLoop
 from entorhinal.families.model import Card, Config
 
 __all__ = ["BurakFiete", "BurakFieteConfig", "rate_step", "recurrent_input"]
@@ -166,7 +165,6 @@ class BurakFiete(LatticeSheet):
         self._buffer("spectrum", config.weight_gain / side**2 * spectrum[:, :columns])
         middle = place - (n - 1) / 2
         self._buffer("fading", torch.exp(-4 * (middle[:, None] ** 2 + middle**2) / (n / 2) ** 2))  # A, (n, n)
-        self._loop = StepLoop()
 
     @property
     def envelope(self) -> Tensor | None:

@@ -59,6 +59,13 @@ class CoueyConfig(Config):
         return self
 
 
+def rate_step(sheet: Tensor, drive: Tensor, source: Tensor, spectrum: Tensor, rate: float) -> None:
+    """One step of equation (1), in place; rate = dt/τ."""
+    moved = sheet.flatten(1).index_select(1, source).view_as(sheet)
+    recurrent = torch.fft.irfft2(torch.fft.rfft2(moved) * spectrum, s=sheet.shape[1:])
+    sheet.lerp_(recurrent.add_(drive).relu_(), rate)
+
+
 class Couey(LatticeSheet):
     """Rates s ``(B, T, rows · columns)``, rows along y, and state s ``(B, rows, columns)``. Free of noise."""
 
@@ -128,11 +135,7 @@ class Couey(LatticeSheet):
         spectrum = self.spectrum.to(sheet.device, sheet.dtype.to_complex())
         push = self.config.velocity_gain_s_m * velocity_m_s @ self.direction.to(sheet)
         drive = 1 + push.view_as(sheet)
-        for _ in range(steps):  # (1)
-            moved = sheet.flatten(1).index_select(1, self.source).view_as(sheet)
-            recurrent = torch.fft.irfft2(torch.fft.rfft2(moved) * spectrum, s=sheet.shape[1:])
-            sheet = torch.lerp(sheet, torch.relu(recurrent + drive), rate)
-        return sheet
+        return self._loop(rate_step, sheet, (drive,), (self.source, spectrum), rate, steps)
 
     def settle(self) -> Tensor:
         c = self.config

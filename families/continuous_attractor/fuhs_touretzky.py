@@ -63,6 +63,14 @@ class FuhsTouretzkyConfig(Config):
         return self
 
 
+def voltage_step(voltage: Tensor, drive: Tensor, reach: Tensor, spectrum: Tensor, rate: float) -> None:
+    """One step of equation (1) by quarters ``(B, 4, n/2, n/2)``, in place; rate = dt/τ."""
+    half, size = voltage.shape[-1], (spectrum.shape[-2],) * 2
+    sent = torch.fft.rfft2(reach * torch.relu(voltage).sqrt(), s=size)
+    received = torch.fft.irfft2((spectrum * sent[:, None]).sum(2), s=size)[..., :half, :half]
+    voltage.lerp_(received + drive, rate)
+
+
 class FuhsTouretzky(AttractorSheet):
     """Rates f ``(B, T, n²)``, the square row by row (rows along y), and state V ``(B, n, n)``. Free of noise.
 
@@ -160,16 +168,12 @@ class FuhsTouretzky(AttractorSheet):
         return 0.5 + 2 * self.config.velocity_gain_s_m * speed * tuning
 
     def advance(self, sheet: Tensor, velocity_m_s: Tensor, ms: float) -> Tensor:
-        size, half = (self._padded,) * 2, self.config.neurons_per_side // 2
         steps = math.ceil(ms / self.config.step_ms - 1e-6)
         rate = ms / steps / self.config.time_constant_ms
         spectrum = self.spectrum.to(sheet.device, sheet.dtype.to_complex())
         drive = self.drive(velocity_m_s)[..., None, None]
         voltage, reach = _quarters(sheet[:, None])[:, 0], _quarters(self.reach.to(sheet)[None, None])[:, 0]
-        for _ in range(steps):  # (1)
-            sent = torch.fft.rfft2(reach * torch.relu(voltage).sqrt(), s=size)
-            received = torch.fft.irfft2((spectrum * sent[:, None]).sum(2), s=size)[..., :half, :half]
-            voltage = torch.lerp(voltage, received + drive, rate)
+        voltage = self._loop(voltage_step, voltage, (drive,), (reach, spectrum), rate, steps)
         return pixel_shuffle(voltage, 2)[:, 0]
 
     def settle(self) -> Tensor:

@@ -70,6 +70,19 @@ class GuanellaConfig(Config):
         return self
 
 
+def unrolled(sheet: Tensor) -> Tensor:
+    """Two sheets ``(..., 2 rows, columns)``, the upper one moved by half a side: a plain torus."""
+    return torch.cat((sheet, sheet.roll(sheet.shape[-1] // 2, -1)), -2)
+
+
+def activity_step(sheet: Tensor, spectrum: Tensor, normalisation: float) -> None:
+    """One step of sheets ``(B, rows, columns)``, in place."""
+    twice = unrolled(sheet)
+    received = torch.fft.irfft2(torch.fft.rfft2(twice) * spectrum, s=twice.shape[-2:])[:, : sheet.shape[-2]] / 2  # (1)
+    total = sheet.sum((-2, -1), keepdim=True)
+    sheet.copy_(torch.relu((1 - normalisation) * received + normalisation * received / total))  # (2)
+
+
 class Guanella(LatticeSheet):
     """Rates A ``(B, T, rows · columns)``, row by row (rows along y), and state A ``(B, rows, columns)``. Free of noise.
 
@@ -145,16 +158,7 @@ class Guanella(LatticeSheet):
         cos, sin = math.cos(c.bias_rad), math.sin(c.bias_rad)
         turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64).to(velocity_m_s)
         spectrum = torch.fft.rfft2(self.kernel(c.gain_per_m * 1e-3 * ms / steps * velocity_m_s @ turn.mT))
-        for _ in range(steps):
-            twice = self.unrolled(sheet)
-            received = torch.fft.irfft2(torch.fft.rfft2(twice) * spectrum, s=twice.shape[-2:])[:, : c.rows] / 2  # (1)
-            total = sheet.sum((-2, -1), keepdim=True)
-            sheet = torch.relu((1 - c.normalisation) * received + c.normalisation * received / total)  # (2)
-        return sheet
-
-    def unrolled(self, sheet: Tensor) -> Tensor:
-        """Two sheets ``(..., 2 rows, columns)``, the upper one moved by half a side: a plain torus."""
-        return torch.cat((sheet, sheet.roll(self.config.columns // 2, -1)), -2)
+        return self._loop(activity_step, sheet, (spectrum,), (), c.normalisation, steps)
 
     def settle(self) -> Tensor:
         c = self.config
@@ -163,10 +167,10 @@ class Guanella(LatticeSheet):
         return self.advance(noise, torch.zeros(1, 2), SETTLING_STEPS * c.step_ms)[0]
 
     def problem(self, sheet: Tensor) -> str:
-        return super().problem(self.unrolled(sheet))
+        return super().problem(unrolled(sheet))
 
     def displacement(self, rates: Tensor) -> Tensor:
-        moved = lattice_displacement(self.unrolled(rates), self.unrolled(self.settled))
+        moved = lattice_displacement(unrolled(rates), unrolled(self.settled))
         return moved * self.pitch.to(moved)
 
     def connectivity(self) -> Tensor:

@@ -79,6 +79,17 @@ class KangBalasubramanianConfig(Config):
         return self
 
 
+def rate_step(
+    sheet: Tensor, drive: Tensor, source: Tensor, inhibitory: Tensor, excitatory: Tensor, rate: float
+) -> None:
+    """One step of sheets ``(B, h, n, n)``, in place; rate = dt/τ, and ``excitatory`` is empty without coupling."""
+    shifted = sheet.reshape(-1, source.numel()).index_select(1, source).view(sheet.shape)
+    waves = torch.fft.rfft2(shifted) * inhibitory
+    if len(excitatory):
+        waves[:, :-1] += torch.fft.rfft2(sheet[:, 1:]) * excitatory
+    sheet.lerp_(torch.fft.irfft2(waves, s=sheet.shape[-2:]).add_(drive).relu_(), rate)
+
+
 class KangBalasubramanian(AttractorSheet):
     """Rates of the recorded units, network by network ``(B, T, h · units)``; the state is all, ``(B, h, n, n)``."""
 
@@ -216,14 +227,9 @@ class KangBalasubramanian(AttractorSheet):
         inhibitory, excitatory = (x.to(sheet.dtype.to_complex()) for x in (self.inhibitory, self.excitatory))
         push = self.config.velocity_gain_s_m * velocity_m_s @ self.direction.to(sheet)
         drive = self.envelope.to(sheet) * (1 + push.view(-1, 1, *self.envelope.shape))
-        for _ in range(steps):
-            shifted = sheet.reshape(-1, self.source.numel()).index_select(1, self.source).view(sheet.shape)
-            waves = torch.fft.rfft2(shifted) * inhibitory
-            if self.config.coupling and self.config.networks > 1:
-                waves[:, :-1] += torch.fft.rfft2(sheet[:, 1:]) * excitatory
-            recurrent = torch.fft.irfft2(waves, s=sheet.shape[-2:])
-            sheet = torch.lerp(sheet, recurrent.add_(drive).relu_(), rate)
-        return sheet
+        if not self.config.coupling or self.config.networks == 1:
+            excitatory = excitatory[:0]
+        return self._loop(rate_step, sheet, (drive,), (self.source, inhibitory, excitatory), rate, steps)
 
     def recorded(self, sheet: Tensor) -> Tensor:
         """Rates of the recorded units ``(B, h · units)``."""

@@ -82,6 +82,15 @@ class PeakSelectionConfig(Config):
         return self
 
 
+def rate_step(line: Tensor, drive: Tensor, weights: Tensor, rate: float) -> None:
+    """One step of lines ``(B, N)``, in place; rate = dt/τ."""
+    blocks, sources, _ = weights.shape
+    reach, beyond = (sources - ROWS) // 2, blocks * ROWS - line.shape[-1]
+    windows = F.pad(line, (reach, reach + beyond)).unfold(-1, sources, ROWS)
+    recurrent = torch.bmm(windows.transpose(0, 1), weights).transpose(0, 1).flatten(1)[:, : line.shape[-1]]
+    line.lerp_(torch.relu(recurrent + drive), rate)
+
+
 class PeakSelection(AttractorSheet):
     """Rates and state are the line, s ``(B, T, N)`` and ``(B, N)``. Free of noise once made."""
 
@@ -216,12 +225,7 @@ class PeakSelection(AttractorSheet):
         rate = ms / steps / self.config.time_constant_ms
         weights, envelope, direction = (x.to(sheet) for x in (self.weights, self.envelope, self.direction))
         drive = envelope * (1 + self.config.velocity_gain_s_m * velocity_m_s * direction)
-        beyond = self.blocks * ROWS - self.config.neurons
-        for _ in range(steps):
-            windows = F.pad(sheet, (self.reach, self.reach + beyond)).unfold(-1, weights.shape[1], ROWS)
-            recurrent = torch.bmm(windows.transpose(0, 1), weights).transpose(0, 1).flatten(1)[:, : drive.shape[-1]]
-            sheet = torch.lerp(sheet, torch.relu(recurrent + drive), rate)
-        return sheet
+        return self._loop(rate_step, sheet, (drive,), (weights,), rate, steps)
 
     def problem(self, sheet: Tensor) -> str:
         inside = sheet[self.config.edge_neurons : -self.config.edge_neurons]

@@ -78,6 +78,15 @@ class PeakSelectionSheetConfig(Config):
         return self
 
 
+def rate_step(sheet: Tensor, drive: Tensor, source: Tensor, weights: Tensor, rate: float) -> None:
+    """One step of sheets ``(B, rows, columns)``, in place; rate = dt/τ."""
+    shifted = sheet.flatten(1).index_select(1, source).view(sheet.shape)
+    waves = torch.view_as_real(torch.fft.rfft(shifted).permute(2, 1, 0).contiguous())  # (K, rows, B, 2)
+    sums = torch.bmm(weights, waves.flatten(2)).view(waves.shape)
+    recurrent = torch.fft.irfft(torch.view_as_complex(sums).permute(2, 1, 0), n=sheet.shape[-1])
+    sheet.lerp_(recurrent.add_(drive).relu_(), rate)
+
+
 class PeakSelectionSheet(AttractorSheet):
     """Rates of the recorded units ``(B, T, units)``, by row; the state is the sheet, ``(B, rows, columns)``."""
 
@@ -199,13 +208,7 @@ class PeakSelectionSheet(AttractorSheet):
         push = self.config.velocity_gain_s_m * velocity_m_s.to(sheet) @ self.direction.to(sheet)
         drive = self.envelope.to(sheet)[:, None] * (1 + push.view(-1, *sheet.shape[1:]))
         weights = self.weights.to(sheet)
-        for _ in range(steps):
-            shifted = sheet.flatten(1).index_select(1, self.source).view(sheet.shape)
-            waves = torch.view_as_real(torch.fft.rfft(shifted).permute(2, 1, 0).contiguous())  # (K, rows, B, 2)
-            sums = torch.bmm(weights, waves.flatten(2)).view(waves.shape)
-            recurrent = torch.fft.irfft(torch.view_as_complex(sums).permute(2, 1, 0), n=sheet.shape[-1])
-            sheet = torch.lerp(sheet, recurrent.add_(drive).relu_(), rate)
-        return sheet
+        return self._loop(rate_step, sheet, (drive,), (self.source, weights), rate, steps)
 
     def recorded(self, sheet: Tensor) -> Tensor:
         """Rates of the recorded units ``(B, units)``."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from entorhinal.families.cache import cached_tensors
 from entorhinal.families.continuous_attractor.lattice import lattice_displacement, lattice_waves, uniform
+from entorhinal.families.continuous_attractor.stepping import StepLoop
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
@@ -61,6 +62,7 @@ class AttractorSheet(Model):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        self._loop = StepLoop()
         self._warned = False
 
     def _buffer(self, name: str, tensor: Tensor) -> None:

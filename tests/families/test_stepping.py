@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from entorhinal.families import make
 from entorhinal.families.continuous_attractor import stepping
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete, rate_step
 from entorhinal.families.continuous_attractor.stepping import StepLoop
@@ -86,6 +87,32 @@ def test_the_graph_equals_the_loop(trials: int, ms: float) -> None:
             torch.testing.assert_close(model.advance(sheet.clone(), velocity_m_s, ms), wanted, rtol=0, atol=1e-5)
     (block,) = model._loop._graphs.values()
     assert block is not None, "the step was not captured"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "name",
+    [
+        "burak_fiete_aperiodic",
+        "couey",
+        "fuhs_touretzky",
+        "guanella",
+        "kang_balasubramanian",
+        "peak_selection",
+        "peak_selection_sheet",
+    ],
+)
+def test_every_sheet_is_captured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(f"continuous_attractor/{name}").cuda()
+    sheet = model.settled.cuda().expand(3, *model.settled.shape)
+    velocity_m_s = 0.5 * model.fastest_m_s * torch.rand(3, model.card.dimensions).cuda()
+    found = model.advance(sheet, velocity_m_s, 20.0)
+    (block,) = model._loop._graphs.values()
+    assert block is not None, "the step was not captured"
+    monkeypatch.setattr(StepLoop, "_may_capture", staticmethod(lambda *tensors: False))
+    wanted = model.advance(sheet, velocity_m_s, 20.0)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(found, sheet)
 
 
 @pytest.mark.gpu
