@@ -160,6 +160,7 @@ def test_an_interrupt_loses_the_running_task_alone(tmp_path) -> None:
         env=os.environ | found,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "asleep").exists() and time.monotonic() < deadline:
