@@ -234,6 +234,19 @@ def _is_torus(model: str) -> Callable[[Data], float]:
     return lambda data: float(panel_rows(data, "topology", model=model)["is_torus"].median())
 
 
+def _torus_claim(id: str, model: str, citation: str, *, paper: str, aside: str = "") -> Claim:
+    """That the states of a model form a torus; its control has the record of Fuhs & Touretzky's, which do not."""
+    return Claim(
+        id=id,
+        statement=f"{model}: the states form a torus{aside}: Betti numbers (1, 2, 1), from the shipped record",
+        paper=paper,
+        citation=citation,
+        statistic=_is_torus(model),
+        control=exchanged("model", model, FUHS),
+        low=1.0,
+    )
+
+
 def _changed_spacing(change: Callable[[pd.DataFrame], pd.Series]) -> Callable[[Data], Data]:
     """A control: neurons with another spacing."""
     return lambda data: replace(data, table=data.table.assign(spacing_m=change(data.table)))
@@ -338,62 +351,29 @@ claims = (
         control=exchanged("model", FUHS, BURAK),
         low=TURNED_DEG,
     ),
-    Claim(
-        id="guanella_is_torus",
-        statement="Guanella: the states form a torus: Betti numbers (1, 2, 1), from the shipped record",
-        paper="a twisted torus by construction",
-        citation="Guanella et al. 2007",
-        statistic=_is_torus(GUANELLA),
-        control=exchanged("model", GUANELLA, FUHS),
-        low=1.0,
-    ),
-    Claim(
-        id="couey_is_torus",
-        statement="Couey: the states form a torus: Betti numbers (1, 2, 1), from the shipped record",
-        paper="a periodic sheet",
-        citation="Couey et al. 2013",
-        statistic=_is_torus(COUEY),
-        control=exchanged("model", COUEY, FUHS),
-        low=1.0,
-    ),
-    Claim(
-        id="burak_fiete_sheet_is_torus",
-        statement="Burak & Fiete: the states form a torus: Betti numbers (1, 2, 1), from the shipped records",
-        paper="a periodic sheet",
-        citation="Burak & Fiete 2009",
-        statistic=_is_torus(BURAK),
-        control=exchanged("model", BURAK, FUHS),
-        low=1.0,
-    ),
-    Claim(
-        id="burak_fiete_aperiodic_is_torus",
-        statement="Burak & Fiete, with edges: the states form a torus, as phases of the lattice are all that moves: "
-        "Betti numbers (1, 2, 1), from the shipped record",
+    _torus_claim("guanella_is_torus", GUANELLA, "Guanella et al. 2007", paper="a twisted torus by construction"),
+    _torus_claim("couey_is_torus", COUEY, "Couey et al. 2013", paper="a periodic sheet"),
+    _torus_claim("burak_fiete_sheet_is_torus", BURAK, "Burak & Fiete 2009", paper="a periodic sheet"),
+    _torus_claim(
+        "burak_fiete_aperiodic_is_torus",
+        EDGES,
+        "Burak & Fiete 2009",
         paper="the same lattice, which flows over the edges (no number)",
-        citation="Burak & Fiete 2009",
-        statistic=_is_torus(EDGES),
-        control=exchanged("model", EDGES, FUHS),
-        low=1.0,
+        aside=", as phases of the lattice are all that moves",
     ),
-    Claim(
-        id="burak_fiete_spiking_is_torus",
-        statement="Burak & Fiete, with spikes: the states form a torus in spite of them: Betti numbers (1, 2, 1), from "
-        "the shipped record",
+    _torus_claim(
+        "burak_fiete_spiking_is_torus",
+        SPIKES,
+        "Burak & Fiete 2009",
         paper="a periodic sheet whose lattice stands spikes (no number)",
-        citation="Burak & Fiete 2009",
-        statistic=_is_torus(SPIKES),
-        control=exchanged("model", SPIKES, FUHS),
-        low=1.0,
+        aside=" in spite of them",
     ),
-    Claim(
-        id="peak_selection_sheet_is_torus",
-        statement="Peak selection on a sheet: the states of the module judged form a torus: Betti numbers (1, 2, 1), "
-        "from the shipped record",
+    _torus_claim(
+        "peak_selection_sheet_is_torus",
+        PEAKS,
+        "Khona, Chandra & Fiete 2025",
         paper="modules that move as one (no number)",
-        citation="Khona, Chandra & Fiete 2025",
-        statistic=_is_torus(PEAKS),
-        control=exchanged("model", PEAKS, FUHS),
-        low=1.0,
+        aside=", those of the module judged",
     ),
     Claim(
         id="fuhs_touretzky_is_no_torus",

@@ -21,9 +21,10 @@ from pydantic import Field
 from torch import Tensor
 
 from entorhinal.families.codes import square_distance
+from entorhinal.families.controls.lowpass_noise import LowpassNoise
 from entorhinal.families.model import Batch, Card, Representation
 from entorhinal.families.supervised.cells import Activation, CellName, ThreeLayerNetwork
-from entorhinal.families.supervised.sorscher import SCHAEFFER_2022, SorscherConfig
+from entorhinal.families.supervised.sorscher import SorscherConfig
 from entorhinal.families.world import World
 
 __all__ = ["Schaeffer", "SchaefferConfig", "ring_spacing_m"]
@@ -75,7 +76,7 @@ class Schaeffer(ThreeLayerNetwork):
     card = Card(
         id="supervised/schaeffer-v1",
         title="One network of many choices, trained on place cells or positions",
-        citation=SCHAEFFER_2022,
+        citation=LowpassNoise.card.citation,
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",

@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells, square_distance
+from entorhinal.families.controls.lowpass_noise import LowpassNoise
 from entorhinal.families.errors import InputError
 from entorhinal.families.memory import available_bytes
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
@@ -35,15 +36,6 @@ _LATTICE, _REACH = 50, 4
 _KEPT = 3
 """Tensors of the shape of a batch's predictions that a step holds at least: logits, targets, a gradient."""
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
-SCHAEFFER_2022 = """@inproceedings{schaeffer2022,
-  title = {No Free Lunch from Deep Learning in Neuroscience: A Case Study through Models of the
-           Entorhinal-Hippocampal Circuit},
-  author = {Schaeffer, Rylan and Khona, Mikail and Fiete, Ila Rani},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume = {35},
-  year = {2022}
-}"""
-"""BibTeX, cited here and by the network of that paper."""
 
 
 class SorscherConfig(Config):
@@ -192,7 +184,7 @@ class Sorscher(PlaceNetwork):
   year = {2023}
 }
 """
-        + SCHAEFFER_2022,
+        + LowpassNoise.card.citation,
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
