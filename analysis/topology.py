@@ -40,6 +40,9 @@ CAVITY_ROLLS = 20
 PROMINENCE = 2.0
 """Bars that count are at least so many times longer than the next, and than the null's 99th percentile."""
 
+EARLY = 3.0
+"""Loops and cavities that count die at so many times their birth, or later."""
+
 LANDMARKS = 20
 """A state gets its toroidal coordinates from so many nearest points."""
 
@@ -207,12 +210,18 @@ def barcodes(distance: Tensor, dimension: int = 2) -> tuple[Tensor, ...]:
 def betti_numbers(bars: tuple[Tensor, ...], threshold: Tensor) -> Tensor:
     """How many bars of each dimension stand out: (3,) from bars (K, 2), the longest first, and thresholds (3,).
 
-    The k longest count when the k-th is at least `PROMINENCE` times as long as the next and as the threshold; of
-    several such k the one with the largest drop, and without one none counts: chance bars of curved clouds are longer
-    than those of structureless ones. The bar of the whole cloud, which never dies, is always a component.
+    Loops and cavities must be born early, at a third of their death or before: death over birth does not depend on the
+    scale, and is what sets features of a cloud apart from noise (Bobrowski, Kahle & Skraba 2017). Those of tori, circles
+    and spheres are there as soon as neighbours are joined; those that a curved sheet closes across a gap come late,
+    however long they are. Of these the k longest count when the k-th is at least `PROMINENCE` times as long as the next
+    and as the threshold; of several such k the one with the largest drop, and without one none counts: chance bars of
+    curved clouds are longer than those of structureless ones. The bar of the whole cloud, which never dies, is always a
+    component.
     """
     found = []
     for dimension, each in enumerate(bars):
+        if dimension > 0:
+            each = each[each[:, 1] >= EARLY * each[:, 0]]
         length = (each[:, 1] - each[:, 0])[1 if dimension == 0 else 0 :].to(threshold)
         floor = threshold[dimension].clamp_min(torch.finfo(threshold.dtype).tiny)
         after = torch.cat([length[1:], length.new_zeros(1)]).clamp_min(floor)[: len(length)]
@@ -247,10 +256,10 @@ def torus(
     phases and keep the torus.
 
     Unlike the paper, which thins by density and judges by eye and by the null, points cover the whole cloud, and bars
-    must also stand out by a factor of two (`betti_numbers`). The cosine metric on six components bends an open sheet
-    (place cells) until its edges nearly meet: it can have a loop, a cavity or one of each, though not two loops and a
-    cavity in the populations tried. And a no is weak evidence: a torus of fields much narrower than the spacing is
-    missed where units are few or noisy (docs/validation.md).
+    must also stand out by a factor of two and be born early (`betti_numbers`): the cosine metric on six components bends
+    an open sheet (place cells) until its edges nearly meet, which makes long loops and cavities that are born late. A no
+    is weak evidence: a torus of fields much narrower than the spacing is missed where units are few or noisy
+    (docs/validation.md).
 
     Args:
         states: (T, N) or (B, T, N) rates in order of time, B trials end to end; moments with a NaN are left out.

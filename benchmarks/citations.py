@@ -57,7 +57,7 @@ GARDNER = """@article{gardner2022,
   year = {2022}
 }"""
 
-SOURCES = {"gridness-v2": SARGOLINI, "path_integration-v1": SARGOLINI, "topology-v2": GARDNER}
+SOURCES = {"gridness-v2": SARGOLINI, "path_integration-v1": SARGOLINI, "topology-v3": GARDNER}
 """The recording that a task is run on, the method that it follows."""
 
 

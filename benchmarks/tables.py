@@ -69,7 +69,7 @@ TABLES = {
     "codes": (
         Column("modules-v1", "module_count", "modules", 1),
         Column("modules-v1", "independent_modules", "independent", 1, "higher"),
-        Column("topology-v2", "is_torus", "torus", 0),
+        Column("topology-v3", "is_torus", "torus", 0),
         Column("capacity-v1", "code_separation", "separation", 2, "higher"),
         Column("capacity-v1", "joint_range_m", "range (m)", 2, "higher"),
         Column("capacity-v1", "resolution_m", "resolution (m)", 4, "lower"),

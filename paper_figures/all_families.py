@@ -38,7 +38,7 @@ GRIDNESS, LARGER, MODULES, TORUS, PATH = (
     gridness.TASK,
     "generalization-v2",
     "modules-v1",
-    "topology-v2",
+    "topology-v3",
     "path_integration-v1",
 )
 TASKS = (GRIDNESS, LARGER, MODULES, TORUS, PATH, capacity_robustness.CAPACITY, capacity_robustness.ROBUSTNESS)

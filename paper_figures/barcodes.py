@@ -24,7 +24,7 @@ from entorhinal.paper_figures.conditions import (
 )
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged
 
-TASK, LONGEST, COLUMNS = "topology-v2", 10, 5
+TASK, LONGEST, COLUMNS = "topology-v3", 10, 5
 IDEAL, PLANE, SHUFFLED = "ideal grid", "place cells", "shuffled"
 RESIDUE, SHEET, SIC = "residue", "Burak & Fiete", "SIC"
 FIRST_ROW = (IDEAL, PLANE, SHUFFLED)

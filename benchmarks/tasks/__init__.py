@@ -19,7 +19,7 @@ TASKS = {
     "capacity-v1": "entorhinal.benchmarks.tasks.capacity:Capacity",
     "isometry-v1": "entorhinal.benchmarks.tasks.isometry:IsometryTask",
     "robustness-v1": "entorhinal.benchmarks.tasks.robustness:Robustness",
-    "topology-v2": "entorhinal.benchmarks.tasks.topology:Topology",
+    "topology-v3": "entorhinal.benchmarks.tasks.topology:Topology",
     "cost-v1": "entorhinal.benchmarks.tasks.cost:Cost",
 }
 
@@ -34,7 +34,7 @@ SUITES = {
         "capacity-v1",
         "isometry-v1",
         "robustness-v1",
-        "topology-v2",
+        "topology-v3",
         "cost-v1",
     ),
 }

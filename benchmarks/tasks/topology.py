@@ -1,4 +1,4 @@
-"""topology-v2: do the states of a module lie on a torus?  (Gardner et al. 2022)
+"""topology-v3: do the states of a module lie on a torus?  (Gardner et al. 2022)
 
 The module. A first walk (16 trials of the common walk for 20 s from the origin, in a box of the card's training extent,
 1 m where the card has none; if no module of 20 units is found there, 64 trials in a box of twice that) gives maps of at
@@ -13,7 +13,7 @@ training extent: a map of the plane that is no torus must be called none. Walks,
 Of noise, only such as moves the state is on.
 
 is_torus               1 where the Betti numbers are 1, 2, 1.
-betti_0, _1, _2        components, loops, cavities that stand out (`betti_numbers`).
+betti_0, _1, _2        components, loops, cavities that stand out and, but components, are born early (`betti_numbers`).
 loop_1_over_null, loop_2_over_null, cavity_over_null
                        length of the longest and second longest loop's bar, and of the longest cavity's, over the 99th
                        percentile of the longest in the null (units rolled in time, each by itself: 100 times for loops,
@@ -91,7 +91,7 @@ class _Walk:
 class Topology:
     """Betti numbers of a module's states, their bars against a null, and the toroidal coordinates against the place."""
 
-    id: ClassVar[str] = "topology-v2"
+    id: ClassVar[str] = "topology-v3"
     title: ClassVar[str] = "Torus of a module's states"
 
     def why_not(self, model: Model) -> str | None:

@@ -35,7 +35,7 @@ def test_fields_that_a_reader_needs_are_there() -> None:
         assert {"title", "author", "year"} <= set(entry), entry["ID"]
     software, task, source = parsed(cite(["topology"]))
     assert (software["ENTRYTYPE"], software["version"]) == ("software", __version__)
-    assert f"Task topology-v2 of entorhinal, version {__version__}" in task["howpublished"]
+    assert f"Task topology-v3 of entorhinal, version {__version__}" in task["howpublished"]
     assert source["ID"] == "gardner2022"
 
 

@@ -84,7 +84,7 @@ def test_info_check_and_cite() -> None:
     assert "@software{entorhinal" in cited
     assert "sorscher2019" in cited
     assert "stensola2012" not in cited
-    assert "entorhinal_topology_v2" in entorhinal("cite", "topology").stdout
+    assert "entorhinal_topology_v3" in entorhinal("cite", "topology").stdout
 
 
 def test_doctor() -> None:

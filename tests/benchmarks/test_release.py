@@ -100,8 +100,8 @@ def edit(results: Path, frozen: Path) -> str:
 
 
 def lose(results: Path, frozen: Path) -> str:
-    (results / "coding_theory.residue-v1.topology-v2.json").unlink()
-    return "record coding_theory.residue-v1.topology-v2.json is missing"
+    (results / "coding_theory.residue-v1.topology-v3.json").unlink()
+    return "record coding_theory.residue-v1.topology-v3.json is missing"
 
 
 def edit_arrays(results: Path, frozen: Path) -> str:
@@ -165,7 +165,7 @@ def test_scores_that_changed_need_a_new_version(frozen, results, tmp_path) -> No
 
 
 def test_what_is_not_whole_is_refused_with_all_reasons(results, tmp_path, monkeypatch) -> None:
-    (results / "coding_theory.residue-v1.topology-v2.json").unlink()
+    (results / "coding_theory.residue-v1.topology-v3.json").unlink()
     (results / "coding_theory.residue-v1.cost-v1.json").unlink()
     for task, fields in (("capacity-v1", {"dirty": True}), ("isometry-v1", {"status": "failed", "error": "torn"})):
         (results / f"controls.ideal_grid-v1.{task}.json").unlink()
@@ -181,11 +181,11 @@ def test_what_is_not_whole_is_refused_with_all_reasons(results, tmp_path, monkey
         "controls.ideal_grid-v1.isometry-v1 is of a failed run (torn)",
         "controls.ideal_grid-v1.gridness-v2: its arrays are not those that were written",
         "half.json' is truncated or not a record",
-        "coding_theory/residue-v1 (residue) has no record of topology-v2, cost-v1",
+        "coding_theory/residue-v1 (residue) has no record of topology-v3, cost-v1",
     ):
         assert sum(said in line for line in found) == 1, said
     assert len(found) == 7
-    with pytest.raises(InputError, match="no record of topology-v2, cost-v1"):
+    with pytest.raises(InputError, match="no record of topology-v3, cost-v1"):
         freeze("1", results, tmp_path, CONDITIONS)
     assert not (tmp_path / "1").exists()
 

@@ -60,7 +60,7 @@ def marks(folder) -> dict[tuple[str, str], tuple[str, str]]:
         ("hexagonal", "generalization-v2", {"grid_fraction_2x": 0.5}, {"grid_fraction_2x": 0.4}),
         ("discrete modules", "modules-v1", {"module_count": 2}, {"module_count": 1}),
         ("independent modules", "modules-v1", {"independent_modules": 2}, {"independent_modules": 1}),
-        ("torus", "topology-v2", {"is_torus": 1}, {"is_torus": 0}),
+        ("torus", "topology-v3", {"is_torus": 1}, {"is_torus": 0}),
         ("integrates paths", "path_integration-v1", PATH | {module.ERROR: 0.1}, PATH | {module.ERROR: 0.11}),
         ("generalises", "generalization-v2", WIDE, WIDE | {module.WIDE_SHIFT: 0.11}),
         ("generalises", "generalization-v2", WIDE, WIDE | {module.WIDE: 0.49}),
@@ -76,7 +76,7 @@ def test_marks_turn_at_their_thresholds(mark, task, yes, no, tmp_path) -> None:
 
 def test_an_empty_mark_is_no_no_and_has_its_reason(tmp_path) -> None:
     write(tmp_path, "place cells", "path_integration-v1", why="reads position: it is not a path integrator")
-    write(tmp_path, "residue", "topology-v2", why="8 units; a torus needs 20", is_torus=math.nan)
+    write(tmp_path, "residue", "topology-v3", why="8 units; a torus needs 20", is_torus=math.nan)
     write(tmp_path, "residue", "modules-v1", module_count=3.0)
     write(
         tmp_path,

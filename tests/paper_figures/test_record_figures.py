@@ -68,7 +68,7 @@ def write_topology(folder, name: str, *, is_torus: bool, turn: float = 1.0) -> N
     }
     betti = (1, 2, 1) if is_torus else (1, 0, 0)
     values = {"is_torus": float(is_torus)} | {f"betti_{i}": float(number) for i, number in enumerate(betti)}
-    write(folder, BY_NAME[name], "topology-v2", values, arrays)
+    write(folder, BY_NAME[name], "topology-v3", values, arrays)
 
 
 def write_capacity(folder, name: str, *, joint_range_m: float, separation: float, resolution_m=0.01, seed=0) -> None:
@@ -107,7 +107,7 @@ def made(tmp_path_factory):
         write_topology(tmp_path, name, is_torus=False)
     write_capacity(tmp_path, "place cells", joint_range_m=1.0, separation=math.nan, resolution_m=0.05)
     write(tmp_path, BY_NAME["lowpass noise"], "isometry-v1", {"metric_cv": 0.3, "null_cv": 0.3})
-    write(tmp_path, BY_NAME["Dordek"], "topology-v2", {"is_torus": math.nan})
+    write(tmp_path, BY_NAME["Dordek"], "topology-v3", {"is_torus": math.nan})
     write(tmp_path, BY_NAME["random RNN"], "capacity-v1", {}, status="not applicable")
     return tmp_path
 
@@ -160,7 +160,7 @@ def test_every_model_of_the_plane_is_a_condition() -> None:
     assert len(BY_NAME) == len({condition.config_hash for condition in CONDITIONS}) == len(CONDITIONS)
 
 
-@pytest.mark.parametrize(("task", "module"), [("topology-v2", barcodes), ("capacity-v1", capacity_robustness)])
+@pytest.mark.parametrize(("task", "module"), [("topology-v3", barcodes), ("capacity-v1", capacity_robustness)])
 def test_every_model_with_a_shipped_record_is_drawn(task, module) -> None:
     measured = {record.model for record in load_records(SHIPPED) if (record.task, record.status) == (task, "ok")}
     data = module.compute(silent)
@@ -236,7 +236,7 @@ def test_seeds_of_a_condition_come_together(tmp_path) -> None:
     records = load_records(tmp_path)
     assert record_of(records, BY_NAME["residue"], "capacity-v1").seed == 0
     assert set(metric_table(records, ("capacity-v1",))["seed"]) == {0, 1, 2}
-    assert metric_table(records, ("topology-v2",)).empty
+    assert metric_table(records, ("topology-v3",)).empty
     write_capacity(tmp_path, "residue", joint_range_m=math.nan, separation=0.3, seed=3)
     (claim,) = (claim for claim in capacity_robustness.claims if claim.id == "residue_does_not_repeat")
     assert claim.judge("f", capacity_robustness.compute(silent, tmp_path)).verdict == "fails"
