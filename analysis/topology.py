@@ -211,12 +211,12 @@ def betti_numbers(bars: tuple[Tensor, ...], threshold: Tensor) -> Tensor:
     """How many bars of each dimension stand out: (3,) from bars (K, 2), the longest first, and thresholds (3,).
 
     Loops and cavities must be born early, at a third of their death or before: death over birth does not depend on the
-    scale, and is what sets features of a cloud apart from noise (Bobrowski, Kahle & Skraba 2017). Those of tori, circles
-    and spheres are there as soon as neighbours are joined; those that a curved sheet closes across a gap come late,
-    however long they are. Of these the k longest count when the k-th is at least `PROMINENCE` times as long as the next
-    and as the threshold; of several such k the one with the largest drop, and without one none counts: chance bars of
-    curved clouds are longer than those of structureless ones. The bar of the whole cloud, which never dies, is always a
-    component.
+    scale, and is what sets features of a cloud apart from noise (Bobrowski, Kahle & Skraba 2017). Those of tori,
+    circles and spheres are there as soon as neighbours are joined; those that a curved sheet closes across a gap come
+    late, however long they are. Of these the k longest count when the k-th is at least `PROMINENCE` times as long as
+    the next and as the threshold; of several such k the one with the largest drop, and without one none counts: chance
+    bars of curved clouds are longer than those of structureless ones. The bar of the whole cloud, which never dies, is
+    always a component.
     """
     found = []
     for dimension, each in enumerate(bars):
@@ -256,9 +256,9 @@ def torus(
     phases and keep the torus.
 
     Unlike the paper, which thins by density and judges by eye and by the null, points cover the whole cloud, and bars
-    must also stand out by a factor of two and be born early (`betti_numbers`): the cosine metric on six components bends
-    an open sheet (place cells) until its edges nearly meet, which makes long loops and cavities that are born late. A no
-    is weak evidence: a torus of fields much narrower than the spacing is missed where units are few or noisy
+    must also stand out by a factor of two and be born early (`betti_numbers`): the cosine metric on six components
+    bends an open sheet (place cells) until its edges nearly meet, which makes long loops and cavities that are born
+    late. A no is weak evidence: a torus of fields much narrower than the spacing is missed where units are few or noisy
     (docs/validation.md).
 
     Args:

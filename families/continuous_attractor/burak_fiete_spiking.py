@@ -21,6 +21,7 @@ from torch import Tensor
 
 from entorhinal.families.continuous_attractor.burak_fiete import BurakFiete, BurakFieteConfig, recurrent_input
 from entorhinal.families.continuous_attractor.burak_fiete_aperiodic import BurakFieteAperiodic
+from entorhinal.families.continuous_attractor.stepping import BLOCK, StepLoop
 from entorhinal.families.model import Model, Representation, State
 from entorhinal.families.world import Trajectories
 
@@ -62,6 +63,7 @@ class BurakFieteSpiking(Model):
         super().__init__(config)
         shared = config.model_dump(exclude=set(type(config).model_fields) - set(BurakFieteConfig.model_fields))
         kind = BurakFiete if config.periodic else BurakFieteAperiodic
+        self._loop = StepLoop()
         self.sheet = kind(kind.Config.parse(self.card.id, shared))
         self.first_wait: Tensor  # of a neuron met at a random moment, (n, n)
         generator = torch.Generator().manual_seed(config.seed)
@@ -93,17 +95,57 @@ class BurakFieteSpiking(Model):
     def fire(
         self, sheet: Tensor, wait: Tensor, velocity_m_s: Tensor, ms: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Sheet and waits ``(B, n, n)`` after ``ms`` at velocities ``(B, 2)``, with spikes."""
-        (steps, rate), c = self.sheet.steps(ms), self.config
+        """Sheet and waits ``(B, n, n)`` after ``ms`` at velocities ``(B, 2)``, with spikes.
+
+        On a CPU intervals are drawn for the few neurons that fire. Which they are a GPU would have to tell the host at
+        each step, so there they are drawn for all, and steps are captured as in `StepLoop`.
+        """
+        (steps, rate), m = self.sheet.steps(ms), self.config.decimation
         drive, weights = self.sheet.drive(velocity_m_s, self.sheet.envelope).to(sheet), self.sheet.weights(sheet)
-        spent = c.decimation * c.spikes_per_ms * ms / steps
-        height = 1 / (c.time_constant_ms * c.spikes_per_ms)
+        if not sheet.is_cuda:
+            return self._fire_few(sheet, wait, drive, weights, rate, steps, generator)
+        state = torch.stack((sheet, wait))
+        for done in range(0, steps, BLOCK):
+            shape = (min(BLOCK, steps - done), *sheet.shape, m)
+            intervals = torch.empty(shape, device=generator.device).exponential_(generator=generator).sum(-1)
+            state = self._loop(self.fire_all, state, (drive, intervals.to(sheet)), weights, rate, 1)
+        return state[0], state[1]
+
+    def spent_and_height(self, rate: float) -> tuple[float, float]:
+        """What a neuron at f = 1 uses up of its wait in a step of rate dt/τ, and how much a spike adds to s."""
+        c = self.config
+        ms = rate * c.time_constant_ms
+        return c.decimation * c.spikes_per_ms * ms, 1 / (c.time_constant_ms * c.spikes_per_ms)
+
+    def fire_all(
+        self, state: Tensor, drive: Tensor, intervals: Tensor, source: Tensor, spectrum: Tensor, rate: float
+    ) -> None:
+        """A step for each of intervals ``(K, B, n, n)``, which neurons that fire wait next; overwrites state, stacked
+        sheet and waits ``(2, B, n, n)``."""
+        (sheet, wait), (spent, height) = state, self.spent_and_height(rate)
+        for interval in intervals:
+            wait.sub_(recurrent_input(sheet, source, spectrum).add_(drive).relu_(), alpha=spent)
+            fires = wait <= 0
+            wait.add_(interval * fires)
+            sheet.mul_(1 - rate).add_(fires, alpha=height)
+
+    def _fire_few(
+        self,
+        sheet: Tensor,
+        wait: Tensor,
+        drive: Tensor,
+        weights: tuple[Tensor, Tensor],
+        rate: float,
+        steps: int,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        spent, height = self.spent_and_height(rate)
         sheet, wait = (each.clone(memory_format=torch.contiguous_format) for each in (sheet, wait))
         every_sheet, every_wait = sheet.view(-1), wait.view(-1)
         for _ in range(steps):
             wait.sub_(recurrent_input(sheet, *weights).add_(drive).relu_(), alpha=spent)
             fires = (every_wait <= 0).nonzero()[:, 0]
-            shape = (len(fires), c.decimation)
+            shape = (len(fires), self.config.decimation)
             uniform = torch.rand(shape, generator=generator, device=generator.device, dtype=sheet.dtype)
             every_wait.index_add_(0, fires, torch.log1p(-uniform.to(sheet.device)).sum(-1), alpha=-1)
             sheet.mul_(1 - rate)

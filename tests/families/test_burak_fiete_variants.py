@@ -122,6 +122,23 @@ def test_intervals_of_free_neurons(decimation: int) -> None:
     assert intervals.std() / intervals.mean() == pytest.approx(decimation**-0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_steps_for_all_neurons_are_those_for_the_few_that_fire(periodic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways of `fire`, given intervals that are all 1."""
+    model = BurakFieteSpiking.make(neurons_per_side=64 + 16 * (not periodic), decimation=1, periodic=periodic)
+    sheet = model.sheet.settled.expand(2, *model.sheet.settled.shape).clone()
+    wait = model.first_wait.expand_as(sheet).clone()
+    velocity_m_s = torch.tensor([[0.0, 0.0], [0.3, -0.1]])
+    unit = torch.full((1,), 1 - math.exp(-1))
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: unit.expand(shape))
+    few = model.fire(sheet, wait, velocity_m_s, 20.0, torch.Generator())
+    (steps, rate), state = model.sheet.steps(20.0), torch.stack((sheet, wait))
+    drive = model.sheet.drive(velocity_m_s, model.sheet.envelope)
+    model.fire_all(state, drive, torch.ones(steps, *sheet.shape), *model.sheet.weights(sheet), rate)
+    assert (few[0] - sheet).abs().max() > 0.01
+    torch.testing.assert_close(state, torch.stack(few), rtol=1e-4, atol=1e-4)
+
+
 def test_without_a_generator_it_is_the_sheet(spiking: BurakFieteSpiking) -> None:
     sheet = BurakFiete.make(neurons_per_side=64, gamma_over_beta=1.02)
     paths = OPEN_WORLD.walk(2, 5, seed=3, speed_m_s=0.3, start_m=torch.zeros(2, 2))

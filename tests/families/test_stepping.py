@@ -116,6 +116,25 @@ def test_every_sheet_is_captured(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.gpu
+def test_spikes_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("continuous_attractor/burak_fiete_spiking").cuda()
+    velocity_m_s = torch.tensor([[0.0, 0.0], [0.4, -0.2]]).cuda()
+    first = model.initial_state(torch.zeros(2, 2).cuda())
+
+    def fired() -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator("cuda").manual_seed(0)
+        return model.fire(first["sheet"], first["wait"], velocity_m_s, 20.0, generator)
+
+    captured = fired()
+    (block,) = model._loop._graphs.values()
+    assert block is not None, "the step was not captured"
+    monkeypatch.setattr(StepLoop, "_may_capture", staticmethod(lambda *tensors: False))
+    for found, wanted in zip(captured, fired(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(captured[0], first["sheet"])
+
+
+@pytest.mark.gpu
 def test_graphs_follow_the_device_the_shape_and_the_gradient() -> None:
     model = BurakFiete.make(neurons_per_side=64).cuda()
     velocity_m_s = torch.zeros(1, 2).cuda()
