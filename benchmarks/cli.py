@@ -229,6 +229,9 @@ def train(
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many networks, side by side: seeds 0, 1, ...")] = 1,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, in place of the recipe's.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Training ends after these, --resume included; the schedule is cut there.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "float32",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the folder's run stopped.")] = False,
@@ -252,6 +255,7 @@ def train(
                 seeds=seeds,
                 config=config,
                 out=out,
+                at_most_seconds=None if minutes is None else 60 * minutes,
                 checkpoint_seconds=checkpoint_seconds,
                 progress=report,
                 **options,

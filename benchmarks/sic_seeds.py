@@ -19,6 +19,7 @@ two cores, half a minute on a GPU.
 
 import argparse
 import itertools
+import json
 import math
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -101,7 +102,7 @@ def judge(path: Path, condition: str, *, trained: bool = True, device: str = "au
     with torch.inference_mode():
         found = _task(ModulesTask(), model, where)
         code = _task(Capacity(), model, where)
-        row: dict[str, Any] = named | {"trained": trained, "steps": model.config.steps if trained else 0}
+        row: dict[str, Any] = named | {"trained": trained, "steps": _steps(path) if trained else 0}
         row |= {"weights_sha256": sha} | _scores(found) | _metrics(found, _MODULES)
         units = pd.DataFrame({name: value.tolist() for name, value in _unit_columns(found).items()})
         for side_m in SIDES_M:
@@ -118,6 +119,12 @@ def judge(path: Path, condition: str, *, trained: bool = True, device: str = "au
     rings = {name: code.arrays[f"ring_{name}"].tolist() for name in ("minimum", "median", "mean")}
     curves = pd.DataFrame({"distance_m": [PITCH_M * (k + 0.5) for k in range(len(rings["mean"]))]} | rings)
     return Judged(row, _named(units, named), _named(curves, named))
+
+
+def _steps(path: Path) -> int:
+    """For how many a checkpoint was trained: fewer than its config has, where time ended the run."""
+    description = json.loads(path.with_suffix(".json").read_text())
+    return int(description["provenance"].get("training", description["config"])["steps"])
 
 
 _MODULES = ("active_units", "grid_units", "module_count", "independent_modules", "coherence_min", "discreteness_p",

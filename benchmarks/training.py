@@ -108,6 +108,7 @@ def train(
     precision: Literal["float32", "tf32", "bf16"] = "float32",
     dtype: torch.dtype = torch.float32,
     data_seed: int = 0,
+    at_most_seconds: float | None = None,
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
     half: bool = False,
@@ -124,6 +125,9 @@ def train(
     precision: of matrix products on a GPU. dtype: of parameters and data (float64 for exact tests).
     data_seed: all networks of a run see the same batches, which derive from it: seeds are replicates of the
         initialisation, and settings compare on the same data.
+    at_most_seconds: of training, parts before a resumption included, after which the run ends as if its recipe had
+        (finished: no longer limit takes it up again). The schedule is cut, not shortened: a cosine is then still high.
+        Checkpoints say so (``cut_short``).
     checkpoint_seconds, checkpoint_steps: how often the state is written, whichever comes first.
     half: write the checkpoints in float16.
 
@@ -136,6 +140,8 @@ def train(
     settings = [dict(config or {})] if config is None or isinstance(config, Mapping) else [dict(c) for c in config]
     if not bases or not settings:
         raise InputError("train: give at least one seed and one config")
+    if at_most_seconds is not None and not at_most_seconds > 0:
+        raise InputError(f"train: at_most_seconds is {at_most_seconds:g}; give more than 0, or None for no limit")
     if precision not in PRECISIONS:
         raise InputError(f"train: precision is {precision!r}; give one of {', '.join(PRECISIONS)}")
     if not issubclass(cls, Trainable):
@@ -168,7 +174,12 @@ def train(
         with matmul_precision(precision):
             run = _Run(members, world, data_seed, dtype, where, folder)
             folder.begin(request)
-            run.go(checkpoint_seconds, checkpoint_steps, progress or (lambda done, total, text="": None))
+            run.go(
+                math.inf if at_most_seconds is None else at_most_seconds,
+                checkpoint_seconds,
+                checkpoint_steps,
+                progress or (lambda done, total, text="": None),
+            )
             return run.finish(request, half)
 
 
@@ -336,7 +347,7 @@ class _Run:
         )  # of the plateau schedule, on the host
         self.log_every = max(1, -(-self.recipe.steps // _HISTORY_ROWS))
         self.done, self.seconds = 0, 0.0
-        self.logged = math.nan
+        self.logged_at, self.logged = 0, math.nan  # step and total of the last row of history
         self._graph: Callable[[Sequence[Batch]], None] | None = None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -396,8 +407,10 @@ class _Run:
         torch._foreach_copy_(inputs, tree_flatten(list(batches))[0])
         graph.replay()
 
-    def go(self, every_seconds: float, every_steps: int | None, progress: TrainingProgress) -> None:
-        """From the last state to the end of the recipe."""
+    def go(
+        self, at_most_seconds: float, every_seconds: float, every_steps: int | None, progress: TrainingProgress
+    ) -> None:
+        """From the last state to the end of the recipe, or of the time."""
         self.restore()
         self.folder.cut_history(self.done)
         r = self.recipe
@@ -406,7 +419,7 @@ class _Run:
         begun = saved = reported = time.monotonic()
         before = self.seconds
         with _asked_to_stop() as asked:
-            while self.done < r.steps:
+            while self.done < r.steps and self.seconds < at_most_seconds:
                 batches = list(itertools.islice(data, r.accumulation))
                 if step is None:
                     step = self._captured(batches)
@@ -414,9 +427,9 @@ class _Run:
                 self.done += 1
                 now = time.monotonic()
                 self.seconds = before + now - begun
-                if self.done % self.log_every == 0 or self.done == r.steps:
+                if self.done % self.log_every == 0:
                     self._log()
-                if now - reported > _REPORT_SECONDS or self.done == r.steps:
+                if now - reported > _REPORT_SECONDS:
                     progress(self.done, r.steps, self._text())
                     reported = now
                 if asked():
@@ -427,6 +440,10 @@ class _Run:
                     saved = time.monotonic()
                 if self.done % self.log_every == 0 and not self.alive.any():
                     break
+            if self.done > self.logged_at:
+                self._log()
+            self.seconds = before + time.monotonic() - begun  # a GPU has done by now what the host only asked for
+            progress(self.done, r.steps, self._text())
         self.write_state()
 
     def _text(self) -> str:
@@ -434,10 +451,11 @@ class _Run:
 
     def _log(self) -> None:
         """A row of history for each network: means since the last row. The only place where the host waits."""
-        count = self.log_every if self.done % self.log_every == 0 else self.done % self.log_every
+        count = self.done - self.logged_at
         means = (self.sums / count).cpu()
         alive = self.alive.tolist()
         self.sums.zero_()
+        self.logged_at = self.done
         rate = (self.optimizer.lr * self.optimizer.plateau_scale).tolist()
         scheduled = float(self.optimizer.multiplier[self.done - 1])
         rows = [
@@ -464,9 +482,8 @@ class _Run:
 
     def write_state(self) -> None:
         host = {"best": self.best, "waited": self.waited}
-        self.folder.write_state(
-            self.tensors() | host, {"done": self.done, "seconds": self.seconds, "logged": self.logged}
-        )
+        facts = {"done": self.done, "seconds": self.seconds, "logged_at": self.logged_at, "logged": self.logged}
+        self.folder.write_state(self.tensors() | host, facts)
 
     def restore(self) -> None:
         found = self.folder.read_state()
@@ -476,7 +493,8 @@ class _Run:
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         self.best, self.waited = tensors["best"], tensors["waited"]
-        self.done, self.seconds, self.logged = facts["done"], facts["seconds"], facts["logged"]
+        self.done, self.seconds = facts["done"], facts["seconds"]
+        self.logged_at, self.logged = facts.get("logged_at", self.done - self.done % self.log_every), facts["logged"]
 
     def finish(self, request: _Request, half: bool) -> list[Path]:
         """Write every network's checkpoint, then drop the state."""
@@ -495,6 +513,8 @@ class _Run:
                 "losses": final.get(name, {}),
             }
             path = self.folder.root / f"{name}.safetensors"
+            if alive[k] and self.done < self.recipe.steps:
+                trained["cut_short"] = f"after {self.seconds:.0f} s, at step {self.done} of {self.recipe.steps}"
             if not alive[k]:
                 term = [*self.terms, "gradient"][terms[k]]
                 reasons.append(f"network {name} stopped at step {steps[k]}: {term} is not finite")

@@ -14,11 +14,13 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, panel
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
 
-VARIANT, FAITHFUL, UNTRAINED = "sic_modular", "sic", "sic_untrained"
+VARIANT, FAITHFUL, PAPER, UNTRAINED = "sic_modular", "sic", "sic_paper", "sic_untrained"
 CITATION = "Schaeffer et al. 2023"
 SIDES = ("2m", "3m")
-COLOURS = {VARIANT: "#0072B2", FAITHFUL: "#D55E00", UNTRAINED: "#888888"}
-NAMES = {VARIANT: "begun as modules", FAITHFUL: "faithful", UNTRAINED: "untrained"}
+COLOURS = {VARIANT: "#0072B2", FAITHFUL: "#D55E00", PAPER: "#000000"}
+MARKERS = {VARIANT: "o", FAITHFUL: "o", PAPER: "D"}
+SHIFTS = {VARIANT: 0.0, FAITHFUL: 0.25, PAPER: 0.5}  # of a seed's place, so that none hides another
+NAMES = {VARIANT: "begun as modules", FAITHFUL: "faithful", PAPER: "paper's schedule, 25 min"}
 TRAINING_M = 1.2
 DRAWS, DRAW_SEED = 400, 0
 
@@ -26,15 +28,17 @@ FIGURE = Figure(
     id="sic_modular_seeds",
     title="Independent modules of SIC networks, seed by seed",
     caption=(
-        "Ten networks of ssl/sic_modular, begun as three modules that are held apart for 60 % of training (blue), "
-        "and networks of ssl/sic (orange), by one recipe committed before; every seed is shown. (a) Spacing of each "
-        "module; area: units. Filled: the network has at least two independent modules. (b) Smallest over median code "
-        "distance within 4 m, and (grey) of ideal grid modules with the same spacings, orientations and numbers of "
-        "units. (c) Distance of the code against distance in space, mean (thick) and nearest place (thin), median and "
-        "range of the networks; grey: how far training walks of the paper reach; dashed: the 0.55 below which the "
-        "paper's curve does not fall. (d) Spacing and (e) orientation of all grid units of the blue networks, with the "
-        "95 % range of a smooth population of the same size (grey): a Gaussian of their logarithm, and uniform. (f) "
-        "Median score of the units in modules in boxes of 2, 3 and 4 m."
+        "Ten networks of ssl/sic_modular, begun as three modules that are held apart for 60 % of training (blue), and "
+        "networks of ssl/sic (orange), by one recipe committed before; every seed is shown. Black diamonds, and "
+        "black lines in (c), where it has been run: one network of ssl/sic by the paper's own schedule (preset paper), "
+        "cut after 25 minutes on one H200. (a) Spacing of each module; area: units. Filled: the network has at least "
+        "two independent modules. (b) Smallest over median code distance within 4 m, and (grey) of ideal grid modules "
+        "with the same spacings, orientations and numbers of units. (c) Distance of the code against distance in "
+        "space, mean (thick) and nearest place (thin), median and range of the networks; grey: how far training walks "
+        "of the paper reach; dashed: the 0.55 below which the paper's curve does not fall. (d) Spacing and (e) "
+        "orientation of all grid units of the blue networks, with the 95 % range of a smooth population of the same "
+        "size (grey): a Gaussian of their logarithm, and uniform. (f) Median score of the units in modules in boxes "
+        "of 2, 3 and 4 m."
     ),
     models=("ssl/sic_modular-v1", "ssl/sic-v1", "controls/ideal_grid-v1"),
 )
@@ -57,8 +61,8 @@ def several(rows: pd.DataFrame) -> "pd.Series[bool]":
     return (rows["independent_modules"] >= 2) & (rows["module_fraction"] >= 0.5)
 
 
-def _independent(data: Data) -> float:
-    return float(several(networks(data)).mean())
+def _independent(condition: str) -> Callable[[Data], float]:
+    return lambda data: float(several(networks(data, condition)).mean())
 
 
 def _hexagonal(data: Data) -> float:
@@ -99,16 +103,16 @@ def _cost_of_modules(data: Data) -> float:
     return float(networks(data)["total"].mean() - networks(data, FAITHFUL)["total"].mean())
 
 
-def _median_modules(data: Data) -> float:
-    return float(networks(data)["independent_modules"].median())
+def _median(column: str, condition: str) -> Callable[[Data], float]:
+    return lambda data: float(networks(data, condition)[column].median())
 
 
-def _instead(other: str) -> Callable[[Data], Data]:
-    """A control: the networks of ``other`` in place of the variant's."""
+def _instead(other: str, of: str = VARIANT) -> Callable[[Data], Data]:
+    """A control: the networks of ``other`` in place of those ``of`` a condition."""
 
     def control(data: Data) -> Data:
-        table = data.table[data.table["condition"] != VARIANT]
-        taken = table[table["condition"] == other].assign(condition=VARIANT)
+        table = data.table[data.table["condition"] != of]
+        taken = table[table["condition"] == other].assign(condition=of)
         return replace(data, table=pd.concat((table, taken), ignore_index=True))
 
     return control
@@ -125,7 +129,7 @@ claims = (
         "of the active units",
         paper="several discrete modules (from random weights)",
         citation=CITATION,
-        statistic=_independent,
+        statistic=_independent(VARIANT),
         control=_instead(FAITHFUL),
         low=0.8,
     ),
@@ -134,7 +138,7 @@ claims = (
         statement="Typically they have three: the median is at least 3",
         paper="typically three",
         citation=CITATION,
-        statistic=_median_modules,
+        statistic=_median("independent_modules", VARIANT),
         control=_instead(FAITHFUL),
         low=3,
     ),
@@ -195,6 +199,26 @@ claims = (
         control=_instead(UNTRAINED),
         high=0.001,
     ),
+    Claim(
+        id="sic_paper_hexagonal",
+        statement="By the paper's own schedule, as far as 25 minutes of one H200 reach, the median score over active "
+        "units in a 4 m box is above 0.5",
+        paper="grid cells (shown, not scored)",
+        citation=CITATION,
+        statistic=_median("median_score", PAPER),
+        control=_instead(UNTRAINED, PAPER),
+        low=0.5,
+    ),
+    Claim(
+        id="sic_paper_independent",
+        statement="By the paper's own schedule, as far as 25 minutes of one H200 reach, the network has two or more "
+        "independent modules with at least half of the active units (share of networks)",
+        paper="several discrete modules",
+        citation=CITATION,
+        statistic=_independent(PAPER),
+        control=_instead(FAITHFUL, PAPER),
+        low=1,
+    ),
 )
 
 
@@ -219,38 +243,39 @@ def draw(data: Data) -> Canvas:
 
 
 def _trained(data: Data) -> list[tuple[str, pd.DataFrame]]:
-    return [(c, panel_rows(data, "networks", condition=c)) for c in (VARIANT, FAITHFUL)]
+    """The networks of each condition that has been run."""
+    there = set(data.table["condition"])
+    return [(condition, networks(data, condition)) for condition in NAMES if condition in there]
 
 
 def _spacings(ax: Axes, data: Data) -> None:
     for condition, rows in _trained(data):
         units = panel_rows(data, "units", condition=condition)
         modules = units[units["module"] >= 0].groupby(["seed", "module"])["spacing_m"].agg(["median", "size"])
-        good = set(rows[several(rows)]["seed"]) if condition == VARIANT else set()
-        shift = 0.25 if condition == FAITHFUL else 0.0
+        good = set(rows[several(rows)]["seed"])
         for seed, module in modules.reset_index("module").iterrows():
             face = COLOURS[condition] if seed in good else "none"
             ax.scatter(
-                float(str(seed)) + shift, module["median"], s=module["size"], lw=0.8, alpha=0.8,
-                edgecolor=COLOURS[condition], facecolor=face,
+                float(str(seed)) + SHIFTS[condition], module["median"], s=module["size"], lw=0.8, alpha=0.8,
+                marker=MARKERS[condition], edgecolor=COLOURS[condition], facecolor=face,
             )  # fmt: skip
     ax.set(xlabel="seed", ylabel="spacing of modules (m)", ylim=(0, None))
 
 
 def _separations(ax: Axes, data: Data) -> None:
     for condition, rows in _trained(data):
-        shift = 0.25 if condition == FAITHFUL else 0.0
-        ax.plot(rows["seed"] + shift, rows["ideal_code_separation"], "_", color="#888888", ms=7)
+        place = rows["seed"] + SHIFTS[condition]
+        ax.plot(place, rows["ideal_code_separation"], "_", color="#888888", ms=7)
         ax.plot(
-            rows["seed"] + shift, rows["min_over_median"], "o", ms=3.5, color=COLOURS[condition], label=NAMES[condition]
+            place, rows["min_over_median"], MARKERS[condition], ms=3.5, color=COLOURS[condition], label=NAMES[condition]
         )
     ax.axhline(0.25, color="#888888", lw=0.6, ls=":")
-    ax.set(xlabel="seed", ylabel="code separation", ylim=(0, 0.62))
+    ax.set(xlabel="seed", ylabel="code separation", ylim=(0, 0.75))
     ax.legend(loc="upper right")
 
 
 def _distances(ax: Axes, data: Data) -> None:
-    for condition in (VARIANT, FAITHFUL):
+    for condition, _ in _trained(data):
         rows = panel_rows(data, "rings", condition=condition)
         for column, width in (("mean", 1.4), ("minimum", 0.6)):
             curves = rows.pivot(index="distance_m", columns="seed", values=column)
@@ -274,5 +299,8 @@ def _histogram(ax: Axes, values: np.ndarray, null: np.ndarray, edges: np.ndarray
 def _boxes(ax: Axes, data: Data) -> None:
     for condition, rows in _trained(data):
         columns = [f"median_score_{side}" for side in SIDES] + ["median_grid_score"]
-        ax.plot((2, 3, 4), rows[columns].to_numpy().T, "o-", ms=2.5, lw=0.6, color=COLOURS[condition], alpha=0.7)
+        ax.plot(
+            (2, 3, 4), rows[columns].to_numpy().T, MARKERS[condition], ls="-", ms=2.5, lw=0.6,
+            color=COLOURS[condition], alpha=0.7,
+        )  # fmt: skip
     ax.set(xlabel="side of the box (m)", ylabel="median score of grid units", xticks=(2, 3, 4), ylim=(0, None))

@@ -278,6 +278,15 @@ def test_train_then_run_then_table(tmp_path) -> None:
     assert "pairs" in board
 
 
+def test_train_for_a_time(tmp_path) -> None:
+    words = ("train", "ssl/sic", "--preset", "paper", *SMALL_SIC, "--out", tmp_path, "--device", "cpu")
+    assert "at_most_seconds is 0" in entorhinal(*words, "--minutes", 0, code=2).stderr
+    assert "seed7.safetensors" in entorhinal(*words, "--set", "seed=7", "--minutes", 0.005).stdout
+    trained = json.loads((tmp_path / "seed7.json").read_text())["provenance"]["training"]
+    assert 0 < trained["steps"] < 2_000_000
+    assert f"at step {trained['steps']} of 2000000" in trained["cut_short"]
+
+
 def test_train_refuses_bad_input(tmp_path) -> None:
     for words, message in (
         (("--set", "trajectories=1"), "trajectories = 1"),

@@ -10,6 +10,7 @@ import torch
 from entorhinal.benchmarks import sic_seeds, train
 from entorhinal.benchmarks.tasks import capacity, modules
 from entorhinal.families import Arena, World
+from entorhinal.families.checkpoint import save
 from entorhinal.families.controls.ideal_grid import IdealGrid
 from entorhinal.families.errors import InputError
 from entorhinal.ssl.sic import SIC
@@ -79,6 +80,7 @@ def test_a_network_is_judged(tmp_path, monkeypatch) -> None:
     assert found.network["module_count"] == 0
     assert math.isnan(found.network["ideal_code_separation"])
     assert math.isfinite(found.network["total"])
+    assert found.network["steps"] == SMALL["steps"]
     assert set(found.units["condition"]) == {"tiny"}
     assert found.rings["distance_m"].is_monotonic_increasing
     before = sic_seeds.judge(path, "tiny", trained=False, device="cpu")
@@ -93,6 +95,12 @@ def test_a_network_is_judged(tmp_path, monkeypatch) -> None:
     assert list(networks["condition"]) == ["other", "tiny"]  # a network judged again is there once
     assert not networks["trained"].any()
     assert len(pd.read_csv(tmp_path / "tables" / "rings.csv")) == 2 * len(found.rings)
+
+
+def test_steps_are_those_that_were_taken(tmp_path) -> None:
+    (cut,) = train("ssl/sic", config=SMALL | {"steps": 5000}, out=tmp_path / "cut", at_most_seconds=1e-9)
+    assert sic_seeds._steps(cut) == 1
+    assert sic_seeds._steps(save(SIC.make(**SMALL), tmp_path / "unsaid")) == SMALL["steps"]
 
 
 def test_what_is_no_condition_is_named(tmp_path, monkeypatch) -> None:

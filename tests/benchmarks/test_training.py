@@ -35,6 +35,11 @@ def weights(paths) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+def trained(path: Path) -> dict:
+    """What a checkpoint says of its training."""
+    return json.loads(path.with_suffix(".json").read_text())["provenance"]["training"]
+
+
 @pytest.mark.parametrize("options", [
     {"optimizer": "adam", "schedule": "cosine", "warmup_steps": 4},
     {"optimizer": "rmsprop", "momentum": 0.9, "accumulation": 3},
@@ -79,15 +84,70 @@ def test_a_checkpoint_says_how_it_came_to_be(follower, tmp_path, monkeypatch) ->
 
     monkeypatch.setattr(checkpoint, "get_class", lambda id: follower)
     (path,) = train(follower, seeds=[3], out=tmp_path, half=True, data_seed=5)
-    trained = json.loads(path.with_suffix(".json").read_text())["provenance"]["training"]
-    assert trained["steps"] == 40
-    assert trained["data_seed"] == 5
-    assert set(trained["losses"]) == {"total", "miss", "size"}
+    assert trained(path)["steps"] == 40
+    assert trained(path)["data_seed"] == 5
+    assert set(trained(path)["losses"]) == {"total", "miss", "size"}
     model = load(path)
     assert model.config.seed == 3
     assert model.weight.dtype == torch.float32
     history = read_history(tmp_path / "history.csv")
     assert history["total"].iloc[-1] < history["total"].iloc[0]
+
+
+class Clock:
+    """Time in which each look takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+LONG = {"steps": 4000}  # a row of history every 4 steps
+
+
+@pytest.mark.parametrize("seconds", [11.0, 12.0])  # within, and at the end of, an interval of the history
+def test_time_ends_a_run_as_its_recipe_would(follower, tmp_path, monkeypatch, seconds) -> None:
+    monkeypatch.setattr(training, "time", Clock())
+    paths = train(follower, seeds=2, config=LONG, out=tmp_path / "cut", at_most_seconds=seconds)
+    steps = trained(paths[0])["steps"]
+    assert steps == seconds
+    assert trained(paths[0])["cut_short"] == f"after {seconds + 1:.0f} s, at step {steps} of 4000"
+    history = read_history(tmp_path / "cut" / "history.csv")
+    assert history["step"].unique().tolist() == [4, 8, steps] if steps % 4 == 0 else [4, 8, 8 + steps % 4]
+    assert trained(paths[0])["losses"]["total"] == pytest.approx(history["total"].iloc[-2])
+    whole = train(follower, seeds=2, config={"steps": steps}, out=tmp_path / "whole")
+    assert "cut_short" not in trained(whole[0])
+    assert weights(paths) == weights(whole)
+    assert not (tmp_path / "cut" / "state.safetensors").exists()
+    assert train(follower, seeds=2, config=LONG, out=tmp_path / "cut", at_most_seconds=99.0) == paths  # it is finished
+    assert trained(paths[0])["steps"] == steps
+
+
+def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(follower, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "_REPORT_SECONDS", -1.0)
+    for at_most_seconds, steps in ((20.0, 20), (5.0, 14)):  # the second is over when it is taken up again
+        monkeypatch.setattr(training, "time", Clock())
+        out = tmp_path / str(steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(follower, config=LONG, out=out, progress=Interrupt(14))
+        (path,) = train(follower, config=LONG, out=out, at_most_seconds=at_most_seconds)
+        assert trained(path)["steps"] == steps
+        history = read_history(out / "history.csv")
+        assert history["step"].tolist() == [4, 8, 12, *range(16, steps, 4), steps]
+        whole = train(follower, config={"steps": steps}, out=tmp_path / f"whole {steps}")
+        assert weights([path]) == weights(whole)
+        each = read_history(whole[0].parent / "history.csv")["total"]
+        assert history["total"].iloc[-1] == pytest.approx(each.iloc[history["step"].iloc[-2] :].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -3.0, float("nan")])
+def test_no_time_at_all_is_refused(follower, tmp_path, seconds) -> None:
+    with pytest.raises(InputError, match=r"at_most_seconds is .*; give more than 0"):
+        train(follower, out=tmp_path / "run", at_most_seconds=seconds)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_network_that_breaks_is_named_and_the_others_finish(follower, tmp_path, caplog, monkeypatch) -> None:
@@ -99,7 +159,7 @@ def test_a_network_that_breaks_is_named_and_the_others_finish(follower, tmp_path
     paths = train(follower, seeds=[0], config=configs, out=tmp_path / "all")
     assert len(paths) == 2
     (stopped,) = (tmp_path / "all").glob("*.stopped.safetensors")
-    why = json.loads(stopped.with_suffix(".json").read_text())["provenance"]["training"]["stopped"]
+    why = trained(stopped)["stopped"]
     assert "stopped at step 13: total is not finite" in why
     assert why in caplog.text
     (short,) = train(follower, seeds=[0], config=configs[1] | {"steps": 13, "bad_step": -1}, out=tmp_path / "short")
