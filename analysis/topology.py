@@ -210,23 +210,25 @@ def barcodes(distance: Tensor, dimension: int = 2) -> tuple[Tensor, ...]:
 def betti_numbers(bars: tuple[Tensor, ...], threshold: Tensor) -> Tensor:
     """How many bars of each dimension stand out: (3,) from bars (K, 2), the longest first, and thresholds (3,).
 
-    Loops and cavities must be born early, at a third of their death or before: death over birth does not depend on the
-    scale, and is what sets features of a cloud apart from noise (Bobrowski, Kahle & Skraba 2017). Those of tori,
-    circles and spheres are there as soon as neighbours are joined; those that a curved sheet closes across a gap come
-    late, however long they are. Of these the k longest count when the k-th is at least `PROMINENCE` times as long as
-    the next and as the threshold; of several such k the one with the largest drop, and without one none counts: chance
-    bars of curved clouds are longer than those of structureless ones. The bar of the whole cloud, which never dies, is
-    always a component.
+    The k longest stand out when the k-th is at least `PROMINENCE` times as long as the next and as the threshold; of
+    several such k the one with the largest drop, and without one none does: chance bars of curved clouds are longer
+    than those of structureless ones. Of the loops and cavities that stand out, those count that are born early, at a
+    third of their death or before: death over birth does not depend on the scale, and is what sets features of a cloud
+    apart from noise (Bobrowski, Kahle & Skraba 2017). Those of tori, circles and spheres are there as soon as
+    neighbours are joined; those that a curved sheet closes across a gap come late, however long they are. The bar of
+    the whole cloud, which never dies, is always a component.
     """
     found = []
     for dimension, each in enumerate(bars):
-        if dimension > 0:
-            each = each[each[:, 1] >= EARLY * each[:, 0]]
         length = (each[:, 1] - each[:, 0])[1 if dimension == 0 else 0 :].to(threshold)
         floor = threshold[dimension].clamp_min(torch.finfo(threshold.dtype).tiny)
         after = torch.cat([length[1:], length.new_zeros(1)]).clamp_min(floor)[: len(length)]
         drop, place = (length / after).max(0) if len(length) else (length.new_zeros(()), torch.tensor(0))
-        found.append((dimension == 0) + (int(place) + 1 if drop >= PROMINENCE else 0))
+        count = int(place) + 1 if drop >= PROMINENCE else 0
+        if dimension > 0:
+            birth, death = each[:count].mT
+            count = int((death >= EARLY * birth).sum())
+        found.append((dimension == 0) + count)
     return torch.tensor(found)
 
 

@@ -13,7 +13,7 @@ training extent: a map of the plane that is no torus must be called none. Walks,
 Of noise, only such as moves the state is on.
 
 is_torus               1 where the Betti numbers are 1, 2, 1.
-betti_0, _1, _2        components, loops, cavities that stand out and, but components, are born early (`betti_numbers`).
+betti_0, _1, _2        components, loops and cavities that stand out, the latter two born early (`betti_numbers`).
 loop_1_over_null, loop_2_over_null, cavity_over_null
                        length of the longest and second longest loop's bar, and of the longest cavity's, over the 99th
                        percentile of the longest in the null (units rolled in time, each by itself: 100 times for loops,

@@ -253,6 +253,8 @@ def test_loops_and_cavities_that_are_born_late_do_not_count() -> None:
     assert parts.betti_numbers((bars(9), just, just), limit).tolist() == [1, 1, 1]
     both = torch.cat([late, early])  # the longest first
     assert parts.betti_numbers((bars(9), both, both), limit).tolist() == [1, 1, 1]
+    hidden = torch.cat([late, early / 2])  # does not stand out: it is less than half as long as the late one
+    assert parts.betti_numbers((bars(9), hidden, hidden), limit).tolist() == [1, 0, 0]
     assert parts.betti_numbers((torch.cat([just, late]), bars(), bars()), limit).tolist() == [2, 0, 0]
 
 
