@@ -21,6 +21,7 @@ from entorhinal.families.function_optimization.pattern_formation import (
     spectrum,
 )
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, exchanged, panel_rows, within
+from entorhinal.paper_figures.schaeffer_networks import accurate, networks
 
 MODEL, CITATION = "function_optimization/pattern_formation-v1", "Sorscher et al. 2023"
 UNITS, BINS, ITERATIONS, WALKS = 32, 80, 1000, 4000
@@ -34,7 +35,15 @@ SETS: dict[str, dict[str, str]] = {
 WIDTHS_M = (0.1, 0.15, 0.2)
 NETWORKS = {"network, surround": "sorscher", "network, Gaussian": "sorscher_gaussian"}
 SURROUND, PLAIN = NETWORKS
-RING, PADDING = 0.15, 3
+SWEEP = {
+    ("dos", 1.0): "difference of softmaxes",
+    ("dog", 0.5): "difference of Gaussians, equal volumes",
+    ("dog", 1.0): "difference of Gaussians, equal peaks",
+    ("gaussian", 1.0): "Gaussian",
+    ("cartesian", 1.0): "Cartesian",
+}
+"""Targets of the sweep of supervised/schaeffer, by target and α."""
+RING, NEAR, PADDING = 0.15, 0.2, 3
 K_STAR = peak_wavenumber(PatternFormationConfig(place_width_m=1.0))
 """k* in 1/σ, of targets with a surround."""
 
@@ -73,7 +82,7 @@ def compute(progress: Progress) -> Data:
         rows.append(table.assign(panel="maps", set=name, width_m=width_m))
         arrays[name] = maps[:4].numpy()
     progress(len(runs) + len(NETWORKS), len(runs) + len(NETWORKS))
-    whole = pd.concat(rows, ignore_index=True)
+    whole = pd.concat([*rows, _sweep()], ignore_index=True)
     return Data(whole.assign(ratio=whole["wavenumber"] * whole["width_m"] / K_STAR), arrays)
 
 
@@ -93,6 +102,22 @@ def _network(file: str) -> tuple[torch.Tensor, float, float]:
             accumulator.add(model.represent(some).rates, some.position_m)
     maps = accumulator.result().values
     return maps[active_units(maps)].double().nan_to_num(0), model.config.place_width_m, side_m
+
+
+def _sweep() -> pd.DataFrame:
+    """The ring of every network's maps; whether its targets have one, by formula, and whether it learned them."""
+    table = networks().table
+    return pd.DataFrame(
+        {
+            "panel": "sweep",
+            "set": [SWEEP[kind] for kind in zip(table["target"], table["surround_amplitude"], strict=True)],
+            "targets": table["predicted_ring_m"].notna().map({True: "ring", False: "no ring"}),
+            "width_m": table["place_width_m"],
+            "wavenumber": 4 * math.pi / math.sqrt(3) / table["ring_m"],
+            "seed": table["seed"],
+            "decodes": accurate(table),
+        }
+    )
 
 
 def _windowed(maps: torch.Tensor) -> torch.Tensor:
@@ -135,6 +160,11 @@ def _slope(data: Data) -> float:
     """Slope of log wavenumber on log σ."""
     rows = panel_rows(data, "maps", set="width")
     return float(np.polyfit(np.log(rows["width_m"]), np.log(rows["wavenumber"]), 1)[0])
+
+
+def _share(targets: str, meets: Callable[[pd.Series], pd.Series]) -> Callable[[Data], float]:
+    """Share of networks that decode, by whether their targets have a ring, whose k over k* meets a condition."""
+    return lambda data: float(meets(panel_rows(data, "sweep", decodes=True, targets=targets)["ratio"]).mean())
 
 
 claims = (
@@ -200,6 +230,25 @@ claims = (
         _median(SURROUND, "ratio"),
         exchanged("set", SURROUND, PLAIN),
         **within(1),
+    ),
+    Claim(
+        "pattern_sweep_ring",
+        "Of networks of all widths, non-linearities and cells that decode to 10 cm and whose targets have a ring, at "
+        "least half have the ring of their maps within 20 % of k*",
+        "the spectrum predicts the scale",
+        CITATION,
+        _share("ring", lambda ratio: (ratio - 1).abs() <= NEAR),
+        exchanged("targets", "ring", "no ring"),
+        low=0.5,
+    ),
+    Claim(
+        "pattern_sweep_no_ring",
+        "and of those whose targets have none (Gaussian, Cartesian) at least half have none, either",
+        "no pattern",
+        CITATION,
+        _share("no ring", pd.Series.isna),
+        exchanged("targets", "ring", "no ring"),
+        low=0.5,
     ),
 )
 
