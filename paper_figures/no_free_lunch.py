@@ -9,10 +9,18 @@ from matplotlib.figure import Figure as Canvas
 
 from entorhinal.analysis import plots
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, within
-from entorhinal.paper_figures.schaeffer_networks import GRIDS, PLAIN, changed, highest, networks, rows_of
+from entorhinal.paper_figures.schaeffer_networks import (
+    ACCURATE_M,
+    GRIDS,
+    PLAIN,
+    accurate,
+    changed,
+    highest,
+    networks,
+    rows_of,
+)
 
 CITATION = "Schaeffer et al. 2022"
-ACCURATE_M = 0.1
 SURROUND = {"target": "dos", **PLAIN}
 COLOURS = {"dos": plots.BLUE, "dog": "#7a5195", "gaussian": plots.ORANGE, "cartesian": "#4c9f70"}
 SHOWN = 8
@@ -34,12 +42,9 @@ FIGURE = Figure(
 )
 
 
-def _accurate(data: Data) -> pd.Series:
-    return rows_of(data)["path_error_m"] < ACCURATE_M
-
-
 def _grids_of_accurate(data: Data) -> float:
-    rows = rows_of(data)[_accurate(data)]
+    rows = rows_of(data)
+    rows = rows[accurate(rows)]
     if rows.empty:
         raise LookupError("no network decodes")
     return float((rows["grid_fraction"] >= GRIDS).mean())
@@ -65,7 +70,7 @@ claims = (
         "unseen walks",
         paper="most (of over 11,000)",
         citation=CITATION,
-        statistic=lambda data: float(_accurate(data).mean()),
+        statistic=lambda data: float(accurate(rows_of(data)).mean()),
         control=changed("path_error_m", lambda values: values + ACCURATE_M),
         low=0.5,
     ),

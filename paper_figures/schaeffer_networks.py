@@ -11,11 +11,13 @@ from entorhinal.benchmarks.supervised_measures import MEASURES
 from entorhinal.families.supervised.schaeffer import SchaefferConfig
 from entorhinal.paper_figures.figure import Data
 
-__all__ = ["GRIDS", "SWEEP", "changed", "highest", "networks", "rows_of"]
+__all__ = ["ACCURATE_M", "GRIDS", "SWEEP", "accurate", "changed", "highest", "networks", "rows_of"]
 
 SWEEP = "no_free_lunch"
 GRIDS = 0.05
 """Share of grid units from which a network counts as one with grids; of noise, 1 % are."""
+ACCURATE_M = 0.1
+"""Error of the decoded position below which a network has learned to integrate paths, as in the paper."""
 CHOICES = ("target", "place_width_m", "surround_amplitude", "activation", "cell", "weight_decay")
 PLAIN = {"activation": "relu", "cell": "rnn"}
 
@@ -39,6 +41,11 @@ def rows_of(data: Data, **chosen: object) -> pd.DataFrame:
     if table.empty:
         raise LookupError(f"no networks with {chosen}")
     return table
+
+
+def accurate(rows: pd.DataFrame) -> pd.Series:
+    """Which networks learned to integrate paths."""
+    return rows["path_error_m"] < ACCURATE_M
 
 
 def highest(rows: pd.DataFrame, measure: str = "grid_fraction") -> float:
