@@ -12,6 +12,7 @@ __all__ = [
     "BANINO",
     "CONDITIONS",
     "CUEVA_WEI",
+    "FULL",
     "GAUSSIAN",
     "MEASURES",
     "NO_COST",
@@ -30,6 +31,7 @@ SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
 CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
 NO_NOISE_NO_COST = "Cueva & Wei, neither"
 BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
+FULL = "Sorscher, 4,096 units"
 
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
 """Of the sweeps' measures, those that the figures show."""
@@ -45,6 +47,7 @@ CONDITIONS = (
     Condition(NO_NOISE_NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}, _SMALL),
     Condition(BANINO, "banino", _BANINO, {}, _SMALL),
     Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
+    Condition(FULL, "sorscher_full", "supervised/sorscher-v1"),
 )
 
 _CHECKPOINTS = {

@@ -183,7 +183,7 @@ class FuhsTouretzky(AttractorSheet):
 
     def problem(self, sheet: Tensor) -> str:
         """Uniform is what does not vary where neurons send."""
-        inner = sheet[self.reach > 0.5]
+        inner = sheet[self.reach.to(sheet) > 0.5]
         return "uniform activity" if not inner.std() > 0.05 * inner.mean().abs() else ""
 
     def connectivity(self) -> Tensor:
