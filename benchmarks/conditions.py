@@ -19,6 +19,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Configs that are run beside the default one: model -> name -> what differs."""
 
+TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    "supervised/nayebi-v1": ("small", {}),
+    "supervised/schaeffer-v1": ("small", {}),
+    "ssl/sic_unpermuted-v1": ("", {"steps": 12_000, "trajectories": 32}),
+    "ssl/vicreg-v1": ("", {"steps": 12_000}),
+    "ssl/simclr-v1": ("", {"steps": 12_000, "temperature": 0.1}),
+}
+"""Preset, and what differs, of networks that were trained and scored and are not shipped, where not by the default."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -62,14 +71,17 @@ def has_seed(model: str) -> bool:
 
 
 def shipped(models: Iterable[str]) -> list[Condition]:
-    """Of each model, in order: its shipped checkpoints, or else its default config; then its variants."""
+    """Of each model, in order: its shipped checkpoints, or else the config it is scored in; then its variants."""
     trained: dict[str, list[str]] = {}
     for path in sorted(CHECKPOINTS.glob("*.json")):
         trained.setdefault(json.loads(path.read_text())["model"], []).append(path.stem)
     found = []
     for model in models:
         short = model.partition("/")[2].removesuffix("-v1")
-        found += [Condition(name or short, model, name) for name in trained.get(model, [""])]
+        found += [Condition(name or short, model, name) for name in trained.get(model, [])]
+        if model not in trained:
+            preset, values = TRAINED.get(model, ("", {}))
+            found.append(Condition(short, model, config=(get_class(model).preset(preset) if preset else {}) | values))
         found += [Condition(name, model, config=config) for name, config in VARIANTS.get(model, {}).items()]
     return found
 
