@@ -177,21 +177,29 @@ def compute(progress: Progress) -> Data:
     return Data(together((measures.table, pd.DataFrame(rows)), ("condition", "band_fraction", *MEASURES)), arrays)
 
 
+def _lines(maps: dict[str, int]) -> list[list[str]]:
+    """Which networks share a line, from how many maps each has: those of a few maps, three to a line."""
+    few = [name for name, count in maps.items() if count <= SHOWN // 3]
+    return [[name] for name in maps if name not in few] + [few[k : k + 3] for k in range(0, len(few), 3)]
+
+
 def draw(data: Data) -> Canvas:
-    names = [name.removeprefix("maps ") for name in data.arrays if name.startswith("maps ")]
-    canvas = plt.figure(figsize=(180 / 25.4, (65 + 30 * max(len(names), 1)) / 25.4), layout="constrained")
-    parts: Any = canvas.subfigures(2, 1, height_ratios=(30 * max(len(names), 1), 65))
+    lines = _lines({name.removeprefix("maps "): len(maps) for name, maps in data.arrays.items() if "maps " in name})
+    height = 30 * max(len(lines), 1)
+    canvas = plt.figure(figsize=(180 / 25.4, (65 + height) / 25.4), layout="constrained")
+    parts: Any = canvas.subfigures(2, 1, height_ratios=(height, 65))
     top, bottom = parts
-    grid = top.subplots(max(len(names), 1), SHOWN, squeeze=False)
+    grid = top.subplots(max(len(lines), 1), SHOWN, squeeze=False)
     for ax in grid.ravel():
         ax.set_axis_off()
-    for line, name in zip(grid, names, strict=False):
-        maps, scores = data.arrays[f"maps {name}"], data.arrays[f"scores {name}"]
-        for ax, map_, score in zip(line, maps, scores, strict=False):
-            ax.set_axis_on()
-            plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
-            ax.set_title("no score" if np.isnan(score) else f"{score:.2f}", fontsize=7, pad=2)
-        line[0].set_ylabel(name, fontsize=6)
+    for axes, names in zip(grid, lines, strict=False):
+        for first, name in zip(range(0, SHOWN, SHOWN // 3), names, strict=False):
+            maps, scores = data.arrays[f"maps {name}"], data.arrays[f"scores {name}"]
+            for ax, map_, score in zip(axes[first:], maps, scores, strict=False):
+                ax.set_axis_on()
+                plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
+                ax.set_title("no score" if np.isnan(score) else f"{score:.2f}", fontsize=7, pad=2)
+            axes[first].set_ylabel(name, fontsize=6)
     top.suptitle("a", x=0.01, ha="left", fontweight="bold")
     axes = bottom.subplots(1, 3)
     for ax, letter in zip(axes, "bcd", strict=True):

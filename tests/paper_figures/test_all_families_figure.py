@@ -171,7 +171,6 @@ def test_the_figure_shows_every_model_and_reason_and_labels_keep_their_distance(
         canvas.draw_without_rendering()
     table, trade, error, ratios = canvas.axes
     assert [label.get_text().rpartition("  ")[0] for label in table.get_yticklabels()] == list(BY_NAME)
-    assert "not run" in table.get_xlabel()
     assert "reads position" in table.get_xlabel()
     for ax in (trade, error):
         boxes = sorted((Text.get_window_extent(text) for text in ax.texts), key=lambda box: box.y0)
