@@ -13,8 +13,8 @@ import torch
 from entorhinal.benchmarks import release
 from entorhinal.benchmarks.citations import cite
 from entorhinal.benchmarks.conditions import choose
-from entorhinal.benchmarks.records import Metric, Record, config_hash
-from entorhinal.benchmarks.release import differences, find_release, freeze, problems, released_records
+from entorhinal.benchmarks.records import RELEASES, SHIPPED, Metric, Record, config_hash, read_records
+from entorhinal.benchmarks.release import differences, find_release, freeze, problems, released_records, unrecorded
 from entorhinal.benchmarks.tables import TABLES
 from entorhinal.benchmarks.tasks import TASKS
 from entorhinal.families import make
@@ -227,6 +227,17 @@ def test_a_release_is_cited_with_its_hash(frozen, monkeypatch) -> None:
     assert (entry["ID"], entry["title"]) == ("entorhinal_1_0", "Records and tables of entorhinal, release 1.0")
     assert COMMIT in entry["howpublished"]
     assert release._sha256(frozen / "manifest.json") in entry["note"]
+
+
+@pytest.mark.parametrize("manifest", sorted(RELEASES.glob("*/manifest.json")), ids=lambda path: path.parent.name)
+def test_what_was_released_is_as_it_was(manifest: Path) -> None:
+    assert differences(manifest.parent) == []
+
+
+def test_every_built_in_model_has_records_of_every_task() -> None:
+    """So that the next release can be frozen."""
+    assert problems("99.0") == []
+    assert unrecorded(read_records(SHIPPED)[0]) == []
 
 
 def test_releases_are_found_by_version_and_path(frozen, monkeypatch) -> None:
