@@ -333,7 +333,7 @@ def run(
     With --models, deterministic models and trained networks are run once whatever --seeds is, and what fails is a
     record with its error.
     """
-    from entorhinal.benchmarks.conditions import choose
+    from entorhinal.benchmarks.conditions import choose, training_command
     from entorhinal.benchmarks.evaluation import evaluate, evaluate_all
     from entorhinal.benchmarks.tasks import suite as tasks_of
     from entorhinal.benchmarks.tasks.task import Recording
@@ -361,8 +361,9 @@ def run(
             chosen = choose(_words(models))
             for condition in (untrained := [each for each in chosen if each.untrained]):
                 _errors.print(
-                    f"not run: {condition.model} must be trained, and no network of it ships; 'entorhinal train "
-                    f"{condition.model}', then 'entorhinal run CHECKPOINT'", soft_wrap=True, highlight=False,
+                    f"not run: {condition.model} must be trained, and no network of it ships; "
+                    f"'{training_command(condition.model)} --out FOLDER', then 'entorhinal run CHECKPOINT'",
+                    soft_wrap=True, highlight=False,
                 )  # fmt: skip
             ready = [each for each in chosen if each not in untrained]
             records, left_out = evaluate_all(

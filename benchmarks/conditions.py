@@ -12,7 +12,7 @@ from entorhinal.families.errors import InputError, unknown
 from entorhinal.families.model import Trainable
 from entorhinal.families.registry import entries, get_class, versioned
 
-__all__ = ["Condition", "choose", "has_seed", "shipped"]
+__all__ = ["Condition", "choose", "has_seed", "shipped", "training_command"]
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "function_optimization/dordek-v1": {"dordek_signed": {"nonnegative": False}},
@@ -68,6 +68,13 @@ class Condition:
 def has_seed(model: str) -> bool:
     """Whether seeds make other models of it; else it is deterministic."""
     return "seed" in get_class(model).Config.model_fields
+
+
+def training_command(model: str) -> str:
+    """What trains a network as those that are scored were trained."""
+    preset, values = TRAINED.get(model, ("", {}))
+    options = [f"--preset {preset}"] * bool(preset) + [f"--set {name}={value}" for name, value in values.items()]
+    return " ".join(["entorhinal train", model, *options])
 
 
 def shipped(models: Iterable[str]) -> list[Condition]:

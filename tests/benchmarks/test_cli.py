@@ -136,6 +136,7 @@ def test_many_models_are_run_as_they_ship_and_what_fails_is_a_row(tmp_path) -> N
     assert "RuntimeError: the sheet tore" in done.stdout
     assert "left out: model: model 'gone/model-v1'" in done.stderr
     assert "not run: ssl/vicreg-v1 must be trained" in done.stderr
+    assert "entorhinal train ssl/vicreg-v1 --set steps=12000 --out FOLDER" in done.stderr
     assert "1/4 coding_theory/residue-v1 · cost-v1 · seed 0" in done.stderr
     again = entorhinal(*words, code=1, **found)
     assert "4 records in" in again.stdout
