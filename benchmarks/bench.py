@@ -27,6 +27,7 @@ from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.training import _Folder, _Run
 from entorhinal.families.model import Model, Recipe
+from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.sorscher import Sorscher
 from entorhinal.families.world import Arena, World
 from entorhinal.ssl.sic import SIC
@@ -67,6 +68,12 @@ class AutogradSIC(SIC):
 
 class AutogradSorscher(Sorscher):
     """`Sorscher` without its own gradients: the harness differentiates `Sorscher.loss`."""
+
+    population_gradients = None  # type: ignore[assignment]
+
+
+class AutogradNayebi(Nayebi):
+    """`Nayebi` without its own gradients."""
 
     population_gradients = None  # type: ignore[assignment]
 

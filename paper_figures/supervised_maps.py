@@ -31,6 +31,7 @@ from entorhinal.paper_figures.supervised_networks import (
     CUEVA_WEI,
     FULL,
     MEASURES,
+    NAYEBI_FULL,
     NO_COST,
     NO_DROPOUT,
     NO_NOISE,
@@ -58,8 +59,22 @@ FIGURE = Figure(
         "of a network. (d) Share of units of the shipped networks that are no grids and have bands that come again. "
         "In a square box the grids of Cueva & Wei were square, which this score counts against."
     ),
-    models=("supervised/sorscher-v1", "supervised/cueva_wei-v1", "supervised/banino-v1"),
+    models=("supervised/sorscher-v1", "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"),
 )
+
+
+def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Claim:
+    return Claim(
+        id=f"{model}_full_grid_units",
+        statement="At the paper's size, 4,096 units trained for 100,000 steps, at least one unit in ten of "
+        f"supervised/{model} is a grid: above all of 100 noise maps, median of three seeds",
+        paper=paper,
+        citation=citation,
+        statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
+        control=with_value(condition, "grid_fraction", CHANCE),
+        low=0.1,
+    )
+
 
 claims = (
     Claim(
@@ -120,16 +135,8 @@ claims = (
         control=with_value(NO_DROPOUT, "grid_fraction", 129 / 512),
         high=LEAST,
     ),
-    Claim(
-        id="sorscher_full_grid_units",
-        statement="At the paper's size, 4,096 units trained for 100,000 steps, at least one unit in ten of "
-        "supervised/sorscher is a grid: above all of 100 noise maps, median of three seeds",
-        paper="hexagonal grids (shown)",
-        citation="Sorscher et al. 2019",
-        statistic=lambda data: median_or_missing(data, FULL, "grid_fraction"),
-        control=with_value(FULL, "grid_fraction", CHANCE),
-        low=0.1,
-    ),
+    _at_full_size("sorscher", FULL, "hexagonal grids (shown)", "Sorscher et al. 2019"),
+    _at_full_size("nayebi", NAYEBI_FULL, "grid-like units (shown)", "Nayebi et al. 2021"),
 )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "FULL",
     "GAUSSIAN",
     "MEASURES",
+    "NAYEBI_FULL",
     "NO_COST",
     "NO_DROPOUT",
     "NO_NOISE",
@@ -31,7 +32,7 @@ SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
 CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
 NO_NOISE_NO_COST = "Cueva & Wei, neither"
 BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
-FULL = "Sorscher, 4,096 units"
+FULL, NAYEBI_FULL = "Sorscher, 4,096 units", "Nayebi, 4,096 units"
 
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
 """Of the sweeps' measures, those that the figures show."""
@@ -48,6 +49,7 @@ CONDITIONS = (
     Condition(BANINO, "banino", _BANINO, {}, _SMALL),
     Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
     Condition(FULL, "sorscher_full", "supervised/sorscher-v1"),
+    Condition(NAYEBI_FULL, "nayebi_full", "supervised/nayebi-v1"),
 )
 
 _CHECKPOINTS = {

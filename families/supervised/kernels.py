@@ -1,8 +1,9 @@
 """Fast training of networks that predict place cells: gradients for S networks at once, and the parts they are made of.
 
-`rectified_population_gradients` is what autograd finds for `supervised/sorscher` (Sorscher et al. 2019), written out:
-every product over all T steps is one, only the recurrence goes step by step, and targets are made where they are
-compared, so that they are never stored. `place_code` and `place_cell_cross_entropy` serve any network with that target.
+`rectified_population_gradients` is what autograd finds for `supervised/sorscher` (Sorscher et al. 2019), written out,
+and `gated_population_gradients` for `supervised/nayebi` (Nayebi et al. 2021): every product over all T steps is one,
+only the recurrence goes step by step, and targets are made where they are compared, so that they are never stored.
+`place_code` and `place_cell_cross_entropy` serve any network with that target.
 
 Each public function runs a Triton kernel where there is one for its tensors (CUDA, Triton installed) and else its twin
 in plain PyTorch, ``*_reference``, which also takes float64. Nothing waits for the device and no shape depends on data,
@@ -25,6 +26,7 @@ from entorhinal.families.codes import difference_of_softmaxes_place_cells, softm
 __all__ = [
     "Precision",
     "cross_entropy_to_place_code",
+    "gated_population_gradients",
     "place_cell_cross_entropy",
     "place_cell_cross_entropy_reference",
     "place_code",
@@ -489,11 +491,91 @@ def rectified_population_gradients(
         _wide(torch.mm, by_start[s].T, start_code[s], out=grads["start"][s])
         _wide(torch.mm, by_states[s].flatten(0, 1).T, states[s, :-1].flatten(0, 1), out=grads["recurrent"][s])
         _wide(torch.mm, by_logits[s].T, rates[s], out=grads["readout"][s])
-    decay = buffers["weight_decay"]
+    return grads, _with_penalty(cross_entropy, recurrent, buffers["weight_decay"], grads)
+
+
+def gated_population_gradients(
+    params: dict[str, Tensor],
+    buffers: dict[str, Tensor],
+    batch: dict[str, Tensor],
+    *,
+    surround: bool,
+    precision: Precision = "float32",
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients of the total loss of S networks of `supervised/nayebi`, and its terms (Nayebi et al. 2021).
+
+    Both linear layers before the cells are one, U (M Δx + b_M) + b; U ``(2N, N)`` is ``input`` and W ``recurrent``.
+
+    params: ``start`` W_0 ``(S, N, P)``, ``embed`` M ``(S, N, 2)``, ``input`` and ``recurrent`` ``(S, 2N, N)``,
+        ``dense`` W_g ``(S, N, N)``, ``readout`` W_out ``(S, P, N)``, and the biases of all of them but W.
+    buffers, batch, surround, precision: as of `rectified_population_gradients`. "bf16" keeps h, γ, [c]₊, g and
+        gradients by them in bfloat16; a and c are summed in float32.
+
+    Returns the gradients by the names of `params`, and ``total, cross_entropy, weight_penalty``, ``(S,)`` each.
+    """
+    recurrent = params["recurrent"]
+    networks, _, units = recurrent.shape
+    trajectories, steps, _ = batch["displacement_m"].shape
+    displacement_m = batch["displacement_m"].transpose(0, 1).contiguous()  # (T, B, 2)
+    position_m = batch["position_m"].transpose(0, 1).flatten(0, 1)  # (T·B, 2)
+    cells = buffers["centre_m"], buffers["place_width_m"], buffers["surround_variance_ratio"] if surround else None
+    dtype = torch.bfloat16 if precision == "bf16" and recurrent.is_cuda else recurrent.dtype
+    w_start, w, w_dense, w_out = (params[name].to(dtype) for name in ("start", "recurrent", "dense", "readout"))
+    embed = torch.cat((params["embed"], params["embed_bias"][..., None]), -1)  # (M, b_M), (S, N, 3)
+    into = params["input"] @ embed  # U M and U b_M, (S, 2N, 3)
+    into[..., 2] += params["input_bias"]
+
+    start_code = place_code(batch["start_m"], *cells, dtype=dtype)
+    states = w.new_empty(networks, steps + 1, trajectories, units)
+    gates, candidates = (torch.empty_like(states[:, 1:]) for _ in range(2))
+    states[:, 0] = _wide(torch.bmm, start_code, w_start.mT) + params["start_bias"][:, None]
+    for t in range(steps):
+        drive = torch.baddbmm(into[:, None, :, 2], displacement_m[t].expand(networks, -1, -1), into[..., :2].mT)
+        gate, candidate = drive.add_(_wide(torch.bmm, states[:, t], w.mT)).chunk(2, -1)
+        gate, candidate = gate.add_(1).sigmoid_(), candidate.relu_()
+        gates[:, t], candidates[:, t] = gate, candidate
+        states[:, t + 1] = torch.lerp(candidate, states[:, t].to(gate), gate)
+    hidden = states[:, 1:].flatten(1, 2)  # (S, T·B, N)
+    rates = _wide(torch.bmm, hidden, w_dense.mT).add_(params["dense_bias"][:, None]).relu_().to(dtype)
+    logits = _wide(torch.bmm, rates, w_out.mT).add_(params["readout_bias"][:, None])
+    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m, *cells, dtype=dtype)
+
+    by_rates = torch.bmm(by_logits, w_out).masked_fill_(rates <= 0, 0)
+    by_states = torch.bmm(by_rates, w_dense).view(networks, steps, trajectories, units)
+    by_drive = w.new_empty(networks, steps, trajectories, 2 * units)
+    for t in reversed(range(steps)):
+        by_state, gate, candidate = by_states[:, t], gates[:, t], candidates[:, t]
+        rest = 1 - gate
+        by_gate = (states[:, t] - candidate).mul_(gate).mul_(rest).mul_(by_state)
+        by_drive[:, t, :, :units] = by_gate
+        by_drive[:, t, :, units:] = rest.mul_(by_state).masked_fill_(candidate <= 0, 0)
+        earlier = by_states[:, t - 1].add_(gate * by_state) if t else gate * by_state
+        by_start = earlier.baddbmm_(by_drive[:, t], w)  # by h_{t−1}: by h_0 at the end
+
+    grads = {name: torch.empty_like(value) for name, value in params.items()}
+    moved = torch.cat((displacement_m.flatten(0, 1), torch.ones_like(position_m[:, :1])), -1).to(dtype)  # (Δx, 1)
+    by_into = torch.stack([_wide(torch.mm, each.flatten(0, 1).T, moved) for each in by_drive])  # (S, 2N, 3)
+    torch.bmm(by_into, embed.mT, out=grads["input"])
+    by_embed = params["input"].mT @ by_into
+    grads["embed"], grads["embed_bias"], grads["input_bias"] = by_embed[..., :2], by_embed[..., 2], by_into[..., 2]
+    for name, by_bias in (("start", by_start), ("dense", by_rates), ("readout", by_logits)):
+        grads[f"{name}_bias"] = by_bias.sum(1, dtype=recurrent.dtype)
+    for s in range(networks):
+        _wide(torch.mm, by_start[s].T, start_code[s], out=grads["start"][s])
+        _wide(torch.mm, by_drive[s].flatten(0, 1).T, states[s, :-1].flatten(0, 1), out=grads["recurrent"][s])
+        _wide(torch.mm, by_rates[s].T, hidden[s], out=grads["dense"][s])
+        _wide(torch.mm, by_logits[s].T, rates[s], out=grads["readout"][s])
+    return grads, _with_penalty(cross_entropy, recurrent, buffers["weight_decay"], grads)
+
+
+def _with_penalty(
+    cross_entropy: Tensor, recurrent: Tensor, decay: Tensor, grads: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The terms of the loss; the penalty's gradient is added to that by W."""
     grads["recurrent"].addcmul_(recurrent, decay[:, None, None], value=2)
     weight_penalty = decay * torch.linalg.vector_norm(recurrent, dim=(1, 2)).square()
     terms = {"cross_entropy": cross_entropy, "weight_penalty": weight_penalty}
-    return grads, {"total": cross_entropy + weight_penalty, **terms}
+    return {"total": cross_entropy + weight_penalty, **terms}
 
 
 def _wide(product: Any, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

@@ -11,8 +11,11 @@ embedded, drive cells with one gate, and a dense rectified layer g reads those; 
 
 from typing import Any, ClassVar
 
-from entorhinal.families.model import Card
+from torch import Tensor
+
+from entorhinal.families.model import Batch, Card
 from entorhinal.families.supervised.cells import ThreeLayerNetwork
+from entorhinal.families.supervised.kernels import gated_population_gradients
 from entorhinal.families.supervised.sorscher import SorscherConfig
 
 __all__ = ["Nayebi", "NayebiConfig"]
@@ -80,3 +83,9 @@ class Nayebi(ThreeLayerNetwork):
     def __init__(self, config: NayebiConfig | None = None) -> None:
         config = self.Config() if config is None else config
         super().__init__(config, cell="ugrnn", activation="relu", code_size=config.place_cells)
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once."""
+        return self._by_hand(gated_population_gradients, params, buffers, batch)

@@ -13,7 +13,7 @@ position decoded is the mean centre of the three most active predicted cells.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -146,6 +146,17 @@ class PlaceNetwork(Model):
         """In nats, a mean: logits ``(B, T, place_cells)``, position_m ``(B, T, 2)`` -> 0-d."""
         return -(self.place_code(position_m) * torch.log_softmax(logits, -1)).sum(-1).mean()
 
+    def _by_hand(
+        self,
+        gradients: Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]],
+        params: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        batch: Batch,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Gradients of the loss and its terms by a function of `entorhinal.families.supervised.kernels`."""
+        precision = _PRECISIONS[torch.get_float32_matmul_precision()]
+        return gradients(params, buffers, batch, surround=self.config.target == "dog", precision=precision)
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Eq. (2)."""
         rates, _ = self._unroll(self.initial_state(batch["start_m"]), batch["displacement_m"])
@@ -246,11 +257,5 @@ class Sorscher(PlaceNetwork):
     def population_gradients(
         self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What autograd finds for `loss`, for S networks at once (`entorhinal.families.supervised.kernels`)."""
-        return rectified_population_gradients(
-            params,
-            buffers,
-            batch,
-            surround=self.config.target == "dog",
-            precision=_PRECISIONS[torch.get_float32_matmul_precision()],
-        )
+        """What autograd finds for `loss`, for S networks at once."""
+        return self._by_hand(rectified_population_gradients, params, buffers, batch)

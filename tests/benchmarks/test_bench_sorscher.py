@@ -21,5 +21,13 @@ def test_a_row_for_each_size(monkeypatch, capsys) -> None:
     monkeypatch.setattr(bench_sorscher, "SIZES", {"cpu": ((1, 8, 2), (2, 8, 3))})
     bench_sorscher.report(("tf32", "bf16"), "cpu")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[:4] for row in rows] == [["tf32", "1", "8", "2"], ["tf32", "2", "8", "3"]]  # a CPU has one precision
-    assert all(float(row[4]) > float(row[6]) > 0 < float(row[-1]) for row in rows)
+    sizes = [["tf32", "1", "8", "2"], ["tf32", "2", "8", "3"]]  # a CPU has one precision
+    names = "supervised/sorscher", "supervised/nayebi"
+    assert [row[:5] for row in rows] == [[name, *size] for name in names for size in sizes]
+    assert all(float(row[5]) > float(row[7]) > 0 < float(row[-1]) for row in rows)
+
+
+def test_weights_are_counted_as_the_models_have_them() -> None:
+    for kind, (_, _, weights) in bench_sorscher.KINDS.items():
+        numbers = sum(each.numel() for each in kind.make(units=200, place_cells=50).parameters())
+        assert numbers == pytest.approx(200 * (weights * 200 + 2 * 50 + 2), rel=0.02)  # but for biases

@@ -22,8 +22,9 @@ from entorhinal.families.codes import difference_of_softmaxes_place_cells, softm
 from entorhinal.families.model import PopulationTrainable
 from entorhinal.families.supervised import kernels
 from entorhinal.families.supervised.kernels import Precision
+from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.schaeffer import Schaeffer
-from entorhinal.families.supervised.sorscher import Sorscher
+from entorhinal.families.supervised.sorscher import PlaceNetwork, Sorscher
 from entorhinal.families.world import World
 
 INTERPRETED = kernels.HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
@@ -48,8 +49,18 @@ class AutogradSorscher(Sorscher):
     population_gradients = None  # type: ignore[assignment]
 
 
+class AutogradNayebi(Nayebi):
+    """`Nayebi` without its own gradients."""
+
+    population_gradients = None  # type: ignore[assignment]
+
+
+BY_HAND: dict[str, type[PlaceNetwork]] = {"sorscher": Sorscher, "nayebi": Nayebi}
+BY_AUTOGRAD: dict[str, type[PlaceNetwork]] = {"sorscher": AutogradSorscher, "nayebi": AutogradNayebi}
+
+
 def population(
-    kind: type[Sorscher],
+    kind: type[PlaceNetwork],
     settings: list[dict[str, Any]],
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
@@ -80,15 +91,19 @@ def cells(
     return between(-1, 1, rows, 2), between(-1.1, 1.1, places, 2), between(0.2, 0.5, networks), ratio
 
 
+@pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("target", ["dog", "gaussian"])
 @pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("steps", [1, 5])
-def test_gradients_by_hand_equal_autograd(networks: int, target: str, steps: int) -> None:
+def test_gradients_by_hand_equal_autograd(networks: int, target: str, steps: int, kind: str) -> None:
     sizes = {"target": target, "steps_per_trajectory": steps}
-    by_hand, batch = population(Sorscher, SETTINGS[:networks], **sizes)
-    by_autograd, _ = population(AutogradSorscher, SETTINGS[:networks], **sizes)
+    by_hand, batch = population(BY_HAND[kind], SETTINGS[:networks], **sizes)
+    by_autograd, _ = population(BY_AUTOGRAD[kind], SETTINGS[:networks], **sizes)
     assert isinstance(by_hand.template, PopulationTrainable)
     assert not isinstance(by_autograd.template, PopulationTrainable)
+    noise = torch.randn(by_hand.flat.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for made in (by_hand, by_autograd):
+        made.flat.add_(noise, alpha=0.1)  # biases begin at 0
     for found, wanted in zip(by_hand.gradients(batch), by_autograd.gradients(batch), strict=True):
         assert found.keys() == wanted.keys()
         for name, value in wanted.items():
@@ -223,24 +238,28 @@ def test_step_kernels_equal_twins(trajectories: int, units: int, device: str) ->
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("target", ["dog", "gaussian"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
-def test_population_gradients_of_kernels(target: str, precision: Precision, device: str) -> None:
-    check_population(precision, device, target=target, units=37, place_cells=40, batch=34, steps_per_trajectory=2)
+def test_population_gradients_of_kernels(target: str, precision: Precision, kind: str, device: str) -> None:
+    check_population(kind, precision, device, target=target, units=37, place_cells=40, batch=34, steps_per_trajectory=2)
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize(
     "sizes", [{"units": 512, "place_cells": 512, "batch": 200}, {"units": 300, "place_cells": 1000, "batch": 33}]
 )
-def test_population_gradients_of_kernels_at_larger_sizes(sizes: dict[str, int], precision: Precision) -> None:
-    check_population(precision, "cuda", steps_per_trajectory=20, **sizes)
+def test_population_gradients_of_kernels_at_larger_sizes(
+    sizes: dict[str, int], precision: Precision, kind: str
+) -> None:
+    check_population(kind, precision, "cuda", steps_per_trajectory=20, **sizes)
 
 
-def check_population(precision: Precision, device: str, **sizes: Any) -> None:
-    by_autograd, batch = population(AutogradSorscher, WIDE, **sizes)
-    by_hand, _ = population(Sorscher, WIDE, device, torch.float32, **sizes)
+def check_population(kind: str, precision: Precision, device: str, **sizes: Any) -> None:
+    by_autograd, batch = population(BY_AUTOGRAD[kind], WIDE, **sizes)
+    by_hand, _ = population(BY_HAND[kind], WIDE, device, torch.float32, **sizes)
     with matmul_precision(precision):
         found = by_hand.gradients({name: value.to(device, torch.float32) for name, value in batch.items()})
     for ours, wanted in zip(found, by_autograd.gradients(batch), strict=True):
@@ -252,9 +271,10 @@ def check_population(precision: Precision, device: str, **sizes: Any) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
-def test_a_training_step_in_a_cuda_graph(precision: Precision) -> None:
-    made, batch = population(Sorscher, WIDE, "cuda", torch.float32, units=64, batch=50)
+def test_a_training_step_in_a_cuda_graph(precision: Precision, kind: str) -> None:
+    made, batch = population(BY_HAND[kind], WIDE, "cuda", torch.float32, units=64, batch=50)
     with matmul_precision(precision):
         wanted = made.gradients(batch)
         graph = torch.cuda.CUDAGraph()
