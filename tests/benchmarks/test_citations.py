@@ -6,6 +6,7 @@ from bibtexparser.bparser import BibTexParser
 
 from entorhinal import __version__
 from entorhinal.benchmarks.citations import SOURCES, bibliography, cite, merged
+from entorhinal.benchmarks.records import RELEASES
 from entorhinal.benchmarks.tasks import TASKS
 from entorhinal.families.errors import InputError
 from entorhinal.families.registry import get_class, list_models
@@ -23,7 +24,8 @@ def test_everything_is_cited_and_keys_are_unique() -> None:
     text = cite()
     found = keys(text)
     assert len(found) == len(set(found)) == text.count("\n@") + 1
-    wanted = {"entorhinal", *(f"entorhinal_{task.replace('-', '_')}" for task in TASKS)}
+    releases = [path.parent.name.replace(".", "_") for path in RELEASES.glob("*/manifest.json")]
+    wanted = {"entorhinal", *(f"entorhinal_{name.replace('-', '_')}" for name in (*TASKS, *releases))}
     for each in (*(get_class(model).card.citation for model in list_models()), *SOURCES.values()):
         assert keys(each), "every citation parses"
         wanted |= set(keys(each))

@@ -15,14 +15,22 @@ from entorhinal.benchmarks.sweep import Sweep
 from entorhinal.families.registry import get_class
 from entorhinal.paper_figures import supervised_maps, supervised_networks, supervised_paths
 from entorhinal.paper_figures.figure import Data
-from entorhinal.paper_figures.supervised_networks import BANINO, CONDITIONS, CUEVA_WEI, NO_DROPOUT, SORSCHER
+from entorhinal.paper_figures.supervised_networks import (
+    BANINO,
+    CONDITIONS,
+    CUEVA_WEI,
+    FULL,
+    NAYEBI_FULL,
+    NO_DROPOUT,
+    SORSCHER,
+)
 
 MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths], ids=lambda module: module.FIGURE.id)
 
 
 def as_claimed() -> Data:
     """Data for which every claim holds."""
-    share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0}
+    share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0, FULL: 0.2, NAYEBI_FULL: 0.2}
     measures = dict.fromkeys(supervised_networks.MEASURES, 0.5) | {"path_error_m": 0.1}
     rows = [
         {"condition": c.name, "seed": seed} | measures | {"grid_fraction": share.get(c.name, 0.01)}
@@ -77,7 +85,7 @@ def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monke
 
 
 def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out() -> None:
-    for sweep, seeds in (("cueva_wei", 10), ("banino", 3)):
+    for sweep, seeds in (("cueva_wei", 10), ("banino", 10), ("sorscher_full", 3), ("nayebi_full", 3)):
         plan = Sweep.read(SHIPPED / f"{sweep}.toml")
         cls = get_class(plan.model)
         default = cls.Config().model_dump(mode="json")
