@@ -32,6 +32,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: threads 
 _console = Console()
 _errors = Console(stderr=True)
 
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from entorhinal import __version__
+
+        _console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Config value, key=value; may be repeated.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
