@@ -181,6 +181,7 @@ def _figure_ids() -> tuple[str, ...]:
 @app.command()
 def info(model: str, as_json: AsJson = False) -> None:
     """A model's card and config."""
+    from entorhinal.benchmarks.tables import tried
     from entorhinal.families.registry import get_class
 
     cls = get_class(model)
@@ -194,6 +195,7 @@ def info(model: str, as_json: AsJson = False) -> None:
         f"put in: lattice {card.lattice}; known positions: {card.supervision}; dimensions: {card.dimensions}"
     )
     _console.print(f"tasks: {', '.join(card.tasks)}")
+    _console.print(f"settings tried: {tried(card.settings_tried, card.tuned_on, card.gpu_hours)}", highlight=False)
     for line in card.deviations:
         _console.print(f"departs from the paper: {_plain(line)}", highlight=False)
     table = Table("config", "default", "where it comes from", box=None)

@@ -32,6 +32,7 @@ __all__ = [
     "render",
     "stale",
     "tidy",
+    "tried",
 ]
 
 FORMATS = ("md", "csv", "tex", "json", "html")
@@ -63,6 +64,9 @@ COLUMNS = (
     Column("cost-v1", "step_ms", "ms a step", 3, "lower"),
 )
 """Maps, path integration, larger boxes and cost: the leaderboard."""
+
+SEARCH = ("settings_tried", "tuned_on", "gpu_hours")
+"""Of the card: what was compared before the config was settled."""
 
 TABLES = {
     "leaderboard": COLUMNS,
@@ -165,9 +169,9 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
     Columns: ``what was put in``, ``rank`` (within it, by the first heading, 1 the best; NaN without a value, or where
     neither way is better), ``family``, ``model``, ``config`` (what differs from the default), ``needs``, ``seeds``
     (fewest and most over the tasks shown, or "deterministic" for models that have none), ``failures`` (failed runs of
-    these tasks), ``distribution`` (the packages, with versions), then each heading, and for each ``<heading> interval``
-    (95 %, bootstrap over seeds; None for deterministic models) and ``<heading> note`` (why the cell is empty). Stale
-    records are refused with an `InputError`.
+    these tasks), ``distribution`` (the packages, with versions), ``settings_tried``, ``tuned_on`` and ``gpu_hours`` as
+    on the card, then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds; None for
+    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an `InputError`.
     """
     if not records:
         raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
@@ -192,6 +196,7 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
             "seeds": _seeds(shown) if has_seed(model) else "deterministic",
             "failures": sum(record.status == "failed" for group in shown for record in group),
             "distribution": ", ".join(sorted({record.distribution for group in shown for record in group})),
+            **{name: getattr(cls.card, name) for name in SEARCH},
         }
         for column in columns:
             value, interval, note = _cell(mine.get(column.task, []), column.metric)
@@ -260,11 +265,19 @@ def render(
     return shown.to_html(index=False) + "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>\n"
 
 
+def tried(settings: float | None, measure: str, gpu_hours: float | None) -> str:
+    """How many configs were compared, by what, and what it cost."""
+    text = "not counted" if settings is None or math.isnan(settings) else f"{settings:.0f}"
+    text += f", by {measure}" if measure else ""
+    return text if gpu_hours is None or math.isnan(gpu_hours) else f"{text} ({gpu_hours:.2g} GPU h)"
+
+
 def _shown(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[pd.DataFrame, list[str]]:
     """The table as strings, and its footnotes."""
     shown = frame[["what was put in", "model", "needs", "seeds"]].astype(str)
     other = frame["config"] != "default"
     shown["model"] = shown["model"].where(~other, shown["model"] + " (" + frame["config"] + ")")
+    shown["settings tried"] = [tried(*row) for row in zip(*(frame[name] for name in SEARCH), strict=True)]
     reasons: dict[str, str] = {}
     for column in columns:
         cells = []

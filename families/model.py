@@ -134,6 +134,11 @@ class Card(BaseModel):
         description="tasks that make sense for it",
     )
     deviations: tuple[str, ...] = Field((), description="where it departs from the paper")
+    settings_tried: int | None = Field(
+        1, ge=1, description="configs compared before this one was settled, itself included; None if not counted"
+    )
+    tuned_on: str = Field("", description="what they were compared by; empty if by nothing")
+    gpu_hours: float | None = Field(None, ge=0, description="of training them all, about; None if not counted")
     provenance: dict[str, str] = Field(default_factory=dict, description="where each default of the config comes from")
     interface_version: int = Field(1, ge=1, description="of this interface, for which the model is written")
     expected_failures: dict[str, str] = Field(

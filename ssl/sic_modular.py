@@ -78,6 +78,9 @@ class SICModular(SIC):
             "id": "ssl/sic_modular-v1",
             "title": "SIC begun as modules held apart, with drifting walks (a variant of ours)",
             "lattice": "given",
+            "settings_tried": 128,
+            "tuned_on": "modules and separation",
+            "gpu_hours": 0.75,
             "deviations": (
                 *SIC.card.deviations,
                 "units begin as three hexagonal modules and two constant units, weights between them are one constant "

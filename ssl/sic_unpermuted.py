@@ -36,6 +36,9 @@ class SICUnpermuted(SIC):
         update={
             "id": "ssl/sic_unpermuted-v1",
             "title": "SIC without permutations (an ablation)",
+            "settings_tried": 1,
+            "tuned_on": "",
+            "gpu_hours": None,
             "deviations": (*SIC.card.deviations, "every trajectory has velocities of its own: the paper's ablation"),
             "provenance": SIC.card.provenance | {"trajectories": "chosen here: each needs W(v) for its own velocities"},
         }

@@ -36,6 +36,8 @@ class SimCLR(PairedViews):
         training_extent_m=2.0,
         lattice="emerged",
         supervision="pairs",
+        settings_tried=12,
+        tuned_on="grid scores",
         deviations=(
             "network and data are those of ssl/sic, and views are states at nearly one place",
             "the loss is on the codes themselves: there is no projection head",

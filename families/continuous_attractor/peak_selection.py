@@ -111,6 +111,7 @@ class PeakSelection(AttractorSheet):
         lattice="scale given",
         supervision="none",
         tasks=("path_integration", "cost"),
+        settings_tried=None,
         deviations=(
             "one dimension; in two it is `peak_selection_sheet`",
             "strengths of the two interactions are our own, with each normalised by its width so that the transform "

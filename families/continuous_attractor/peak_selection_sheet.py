@@ -97,6 +97,7 @@ class PeakSelectionSheet(AttractorSheet):
         citation=PeakSelection.card.citation,
         lattice="scale given",
         supervision="none",
+        settings_tried=None,
         deviations=(
             "the paper's own kernel of the sheet could not be settled from what we have of it: a disk whose radius "
             "grows and a ring of fixed radius are the line's local and localized interactions, turned round",

@@ -80,6 +80,8 @@ class Banino(Model):
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
+        settings_tried=5,
+        tuned_on="loss",
         deviations=(
             "Rates are the linear layer's without dropout; the authors drew their maps with dropout on.",
             "The initial heading is the direction of the first displacement, and turns are those of displacements; the "

@@ -80,6 +80,8 @@ class Schaeffer(ThreeLayerNetwork):
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
+        settings_tried=2,
+        tuned_on="loss",
         deviations=(
             "surround_variance_ratio multiplies σ², as in Sorscher et al. 2019; in later sweeps of the authors it "
             "multiplies σ.",

@@ -199,6 +199,8 @@ class Sorscher(PlaceNetwork):
         training_extent_m=2.2,
         lattice="emerged",
         supervision="target",
+        settings_tried=28,
+        tuned_on="grid units",
         deviations=(
             "Walks stop at the walls and turn along the wall ahead; in the authors' program they turn along the "
             "nearest wall and may step outside by a little.",

@@ -15,6 +15,7 @@ from entorhinal.benchmarks.tables import (
     render,
     stale,
     tidy,
+    tried,
 )
 from entorhinal.families import make
 from entorhinal.families.errors import InputError
@@ -95,6 +96,15 @@ def test_empty_cells_carry_their_reason() -> None:
     text = render(frame, "md")
     assert "not applicable: reads position" in text
     assert "– (a)" in text
+
+
+def test_what_was_tried_before_stands_beside_the_scores() -> None:
+    found = leaderboard([*records("ssl/vicreg-v1"), *records("controls/ideal_grid-v1")]).set_index("model")
+    assert found.loc["ssl/vicreg-v1", ["settings_tried", "tuned_on"]].tolist() == [12, "grid scores"]
+    assert found.loc["controls/ideal_grid-v1", ["settings_tried", "tuned_on"]].tolist() == [1, ""]
+    assert "12, by grid scores" in render(found.reset_index())
+    assert tried(None, "", None) == tried(math.nan, "", math.nan) == "not counted"
+    assert tried(16, "loss", 0.3) == "16, by loss (0.3 GPU h)"
 
 
 def test_a_failed_seed_empties_the_mean() -> None:
