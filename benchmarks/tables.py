@@ -171,7 +171,8 @@ def leaderboard(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) 
     (fewest and most over the tasks shown, or "deterministic" for models that have none), ``failures`` (failed runs of
     these tasks), ``distribution`` (the packages, with versions), ``settings_tried``, ``tuned_on`` and ``gpu_hours`` as
     on the card, then each heading, and for each ``<heading> interval`` (95 %, bootstrap over seeds; None for
-    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an `InputError`.
+    deterministic models) and ``<heading> note`` (why the cell is empty). Stale records are refused with an
+    `InputError`.
     """
     if not records:
         raise InputError("leaderboard: no records; 'entorhinal run MODEL --out DIR' makes some")
