@@ -12,17 +12,19 @@ on data, so that a whole training step fits in a CUDA graph.
 Letters: S networks, N units, H hidden units, B trajectories, T steps, M = B·T states, P parameters of a network.
 """
 
+import importlib
+import importlib.util
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, no_type_check
+from types import SimpleNamespace
+from typing import Any, Literal, no_type_check
 
 import torch
 from torch import Tensor
-
-from entorhinal.families.fused import fused, jit, tl, triton
 
 __all__ = [
     "Activation",
@@ -50,6 +52,20 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 SMALLEST_NORM = 1e-8
 TILE_ROWS = 128  # the pair kernel's states are padded to a multiple of this
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+triton: Any = importlib.import_module("triton") if HAS_TRITON else None
+tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
+
+
+def _jit(function: Any) -> Any:
+    return triton.jit(function) if HAS_TRITON else function
+
+
+def _fused(tensor: Tensor) -> bool:
+    """Is there a kernel for this tensor? On a CPU only in Triton's interpreter, which is for tests."""
+    where = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return HAS_TRITON and where and tensor.dtype == torch.float32
 
 
 @cache
@@ -90,7 +106,7 @@ def rollout(matrices: Tensor, order: Tensor, start: Tensor) -> Rollout:
     order: which velocity trajectory b uses at step t, ``(B, T)``, each row a permutation of 0..T-1.
     start: g_0, ``(S, N)``.
     """
-    if not fused(start, torch.float32):
+    if not _fused(start):
         return rollout_reference(matrices, order, start)
     networks, steps, units, _ = matrices.shape
     trajectories = len(order)
@@ -156,7 +172,7 @@ def rollout_backward(
     Returns the gradient by the pre-activations, by velocity as ``made.previous`` is, ``(S, T, B, N)``, so that
     dL/dW(v) is ``deltas[s, v].T @ previous[s, v]``, and the gradient by g_0 of each trajectory, ``(S, B, N)``.
     """
-    if not fused(made.states, torch.float32):
+    if not _fused(made.states):
         return rollout_backward_reference(matrices, order, made, gradient, shared, pull)
     networks, trajectories, steps, units = made.states.shape
     deltas, start = torch.empty_like(made.previous), torch.empty_like(made.total)
@@ -214,7 +230,7 @@ def _matrix_tile(units: int, dtype: torch.dtype) -> tuple[int, int, bool, int, i
     return columns, rows, False, 4, 1
 
 
-@jit
+@_jit
 @no_type_check
 def _two_columns(vector):
     """A vector as two columns of float16 whose sum it is, and 14 of zeros: the least that tensor cores multiply."""
@@ -224,7 +240,7 @@ def _two_columns(vector):
     return tl.where(place[None, :] == 0, high[:, None], tl.where(place[None, :] == 1, low[:, None], 0.0))
 
 
-@jit
+@_jit
 @no_type_check
 def _rollout_kernel(
     matrices,
@@ -289,7 +305,7 @@ def _rollout_kernel(
     tl.store(total_out + (s * B + b) * N + column, total, mask=inside)
 
 
-@jit
+@_jit
 @no_type_check
 def _rollout_backward_kernel(
     matrices,
@@ -371,7 +387,7 @@ def count_pairs(position_m: Tensor, near_m: Tensor) -> tuple[Tensor, Tensor]:
 
     position_m: ``(M, 2)``, shared by the networks. near_m: ``(S,)``; networks with the same one are counted once.
     """
-    if not fused(position_m, torch.float32):
+    if not _fused(position_m):
         return count_pairs_reference(position_m, near_m)
     states, networks = len(position_m), len(near_m)
     rows, chunk = 64, 1024
@@ -417,7 +433,7 @@ def _signed_square(near_m: Tensor) -> Tensor:
     return near_m * near_m.abs()
 
 
-@jit
+@_jit
 @no_type_check
 def _count_kernel(
     position,
@@ -495,7 +511,7 @@ def pair_losses(
     Returns the gradient of the weighted sum by the states, in K parts whose sum it is, ``(K, S, M, N)``; and
     separation, invariance and hard separation (0 without), ``(S,)`` each, not weighted.
     """
-    if not fused(states, torch.float32):
+    if not _fused(states):
         return pair_losses_reference(
             states,
             mean,
@@ -615,7 +631,7 @@ def _pair_tile(columns: int, precision: Precision) -> tuple[int, int, int, int]:
     return table[precision][(columns > 128) + (columns > 256)]
 
 
-@jit
+@_jit
 @no_type_check
 def _centre_kernel(
     states,
@@ -641,7 +657,7 @@ def _centre_kernel(
     tl.store(squares + s * PADDED + row, tl.where(row < M, square, float("inf")))
 
 
-@jit
+@_jit
 @no_type_check
 def _pair_kernel(
     states,
@@ -772,7 +788,7 @@ def adam_step_(
     gradient_scale: multiplies a network's gradient, ``(S,)``; the parameters of a network with 0 do not change,
         whatever its gradient.
     """
-    if not fused(parameters, torch.float32):
+    if not _fused(parameters):
         adam_step_reference_(
             parameters,
             gradient,
@@ -842,7 +858,7 @@ def adam_step_reference_(
     parameters.addcmul_(torch.div(mean, spread, out=spread), -rate / correction1)
 
 
-@jit
+@_jit
 @no_type_check
 def _adam_kernel(
     parameters,
@@ -962,7 +978,7 @@ def population_gradients(
         active2 = _activate(hidden2, activation)
         flat = torch.baddbmm(params["matrix.4.bias"][:, None], active2, last.mT)
         matrices = flat.view(networks * sequences, steps, units, units)
-        if precision == "bf16" and fused(initial, torch.float32):
+        if precision == "bf16" and _fused(initial):
             matrices = matrices.half()
 
         positive = torch.relu(initial)

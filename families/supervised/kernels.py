@@ -12,13 +12,16 @@ so that a whole training step fits in a CUDA graph.
 Letters: S networks, N units, P place cells, B trajectories, T steps, M rows (positions).
 """
 
+import importlib
+import importlib.util
+import os
+from types import SimpleNamespace
 from typing import Any, Literal, no_type_check
 
 import torch
 from torch import Tensor
 
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
-from entorhinal.families.fused import fused, jit, tl
 
 __all__ = [
     "Precision",
@@ -37,9 +40,22 @@ __all__ = [
 
 Precision = Literal["float32", "tf32", "bf16"]
 
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+triton: Any = importlib.import_module("triton") if HAS_TRITON else None
+tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
+
 _ROWS, _COLUMNS = 32, 128  # of a tile of the kernels of a step
 _TINY = torch.finfo(torch.float32).tiny
-_DTYPES = torch.float32, torch.bfloat16  # of tensors that have kernels
+
+
+def _jit(function: Any) -> Any:
+    return triton.jit(function) if HAS_TRITON else function
+
+
+def _fused(tensor: Tensor) -> bool:
+    """Is there a kernel for this tensor? On a CPU only in Triton's interpreter, which is for tests."""
+    where = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return HAS_TRITON and where and tensor.dtype in (torch.float32, torch.bfloat16)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -59,7 +75,7 @@ def place_code(
     position_m ``(M, 2)``, centre_m ``(P, 2)``, width_m ``(S,)``. With ``surround_variance_ratio (S,)`` it is
     `difference_of_softmaxes_place_cells`, else `softmax_place_cells` (`entorhinal.families.codes`).
     """
-    if not fused(position_m, *_DTYPES):
+    if not _fused(position_m):
         return place_code_reference(position_m, centre_m, width_m, surround_variance_ratio).to(dtype)
     networks, rows, places = len(width_m), len(position_m), len(centre_m)
     code = position_m.new_empty(networks, rows, places, dtype=dtype)
@@ -103,7 +119,7 @@ def place_cell_cross_entropy(
     position_m, centre_m, width_m, surround_variance_ratio: as of `place_code`, whose values are never stored.
     dtype: of the gradient ``(S, M, P)``; that of the logits by default.
     """
-    if not fused(logits, *_DTYPES):
+    if not _fused(logits):
         gradient, loss = place_cell_cross_entropy_reference(
             logits, position_m, centre_m, width_m, surround_variance_ratio
         )
@@ -203,7 +219,7 @@ def _row_block(places: int) -> dict[str, int]:
     return {"BLOCK": block, "num_warps": min(16, max(1, block // 512))}
 
 
-@jit
+@_jit
 @no_type_check
 def _code(
     position_m,
@@ -236,7 +252,7 @@ def _code(
     return code
 
 
-@jit
+@_jit
 @no_type_check
 def _place_code_kernel(
     position_m,
@@ -258,7 +274,7 @@ def _place_code_kernel(
     tl.store(out + (s * M + m) * P + place, code.to(out.dtype.element_ty), mask=place < P)
 
 
-@jit
+@_jit
 @no_type_check
 def _place_cell_cross_entropy_kernel(
     logits,
@@ -299,7 +315,7 @@ def rectified_step_(state: Tensor, displacement_m: Tensor, input: Tensor) -> Non
 
     state: ``(S, B, N)``, networks apart by any stride. displacement_m ``(B, 2)``, input: W_in, ``(S, N, 2)``.
     """
-    if not fused(state, *_DTYPES):
+    if not _fused(state):
         rectified_step_reference_(state, displacement_m, input)
         return
     networks, trajectories, units = state.shape
@@ -328,7 +344,7 @@ def rectified_step_backward_(gradient: Tensor, state: Tensor, displacement_m: Te
     state: [a]₊, in the dtype and with the strides of `gradient`. displacement_m: ``(B, 2)``.
     The gradient by W_in ``(S, N, 2)`` is the sum of its parts, ``(K, S, N, 2)``.
     """
-    if not fused(state, *_DTYPES):
+    if not _fused(state):
         return rectified_step_backward_reference_(gradient, state, displacement_m)
     networks, trajectories, units = state.shape
     grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
@@ -356,7 +372,7 @@ def rectified_step_backward_reference_(gradient: Tensor, state: Tensor, displace
     return (gradient.mT @ displacement_m)[None]
 
 
-@jit
+@_jit
 @no_type_check
 def _rectified_step_kernel(
     state,
@@ -383,7 +399,7 @@ def _rectified_step_kernel(
     tl.store(at, tl.where(drive < 0, 0.0, drive).to(state.dtype.element_ty), mask=kept)
 
 
-@jit
+@_jit
 @no_type_check
 def _rectified_step_backward_kernel(
     gradient,

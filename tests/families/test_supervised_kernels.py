@@ -19,7 +19,6 @@ from entorhinal.benchmarks.population import Population
 from entorhinal.benchmarks.training import matmul_precision
 from entorhinal.families import load
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
-from entorhinal.families.fused import HAS_TRITON
 from entorhinal.families.model import PopulationTrainable
 from entorhinal.families.supervised import kernels
 from entorhinal.families.supervised.kernels import Precision
@@ -28,7 +27,7 @@ from entorhinal.families.supervised.schaeffer import Schaeffer
 from entorhinal.families.supervised.sorscher import PlaceNetwork, Sorscher
 from entorhinal.families.world import World
 
-INTERPRETED = HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
+INTERPRETED = kernels.HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
 DEVICES = [
     pytest.param("cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")),
     pytest.param("cuda", marks=pytest.mark.gpu),

@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from entorhinal.families.fused import HAS_TRITON
 from entorhinal.ssl import kernels
 from entorhinal.ssl.kernels import Precision
 
 WEIGHTS = ("separation", "invariance", "capacity", "conformal")
 STEPS_M = {"conformal_min_step_m": 0.02, "conformal_max_step_m": 0.1}
 TOLERANCE = {"float32": 1e-5, "tf32": 0.02, "bf16": 0.02}
-INTERPRETED = HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
+INTERPRETED = kernels.HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
 DEVICES = [
     pytest.param("cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")),
     pytest.param("cuda", marks=pytest.mark.gpu),
