@@ -191,7 +191,9 @@ def _lines(maps: dict[str, int]) -> list[list[str]]:
 
 
 def draw(data: Data) -> Canvas:
-    lines = _lines({name.removeprefix("maps "): len(maps) for name, maps in data.arrays.items() if "maps " in name})
+    lines = _lines(
+        {name.removeprefix("maps "): len(maps) for name, maps in data.arrays.items() if name.startswith("maps ")}
+    )
     height = 30 * max(len(lines), 1)
     canvas = plt.figure(figsize=(180 / 25.4, (65 + height) / 25.4), layout="constrained")
     parts: Any = canvas.subfigures(2, 1, height_ratios=(height, 65))

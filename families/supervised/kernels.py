@@ -459,11 +459,9 @@ def rectified_population_gradients(
     """
     recurrent = params["recurrent"]
     networks, units, _ = recurrent.shape
-    trajectories, steps, _ = batch["displacement_m"].shape
-    displacement_m = batch["displacement_m"].transpose(0, 1).contiguous()  # (T, B, 2)
-    position_m = batch["position_m"].transpose(0, 1).flatten(0, 1)  # (T·B, 2)
-    cells = buffers["centre_m"], buffers["place_width_m"], buffers["surround_variance_ratio"] if surround else None
-    dtype = torch.bfloat16 if precision == "bf16" and recurrent.is_cuda else recurrent.dtype
+    displacement_m, position_m = (batch[name].transpose(0, 1).contiguous() for name in ("displacement_m", "position_m"))
+    steps, trajectories, _ = displacement_m.shape
+    cells, dtype = _cells(buffers, surround), _dtype(recurrent, precision)
     w_start, w, w_out = (params[name].to(dtype) for name in ("start", "recurrent", "readout"))
     w_in = params["input"].contiguous()
 
@@ -475,7 +473,7 @@ def rectified_population_gradients(
         rectified_step_(states[:, t + 1], displacement_m[t], w_in)
     rates = states[:, 1:].flatten(1, 2)  # (S, T·B, N)
     logits = _wide(torch.bmm, rates, w_out.mT)
-    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m, *cells, dtype=dtype)
+    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m.flatten(0, 1), *cells, dtype=dtype)
 
     by_states = torch.bmm(by_logits, w_out).view(networks, steps, trajectories, units)
     by_input = []
@@ -515,11 +513,9 @@ def gated_population_gradients(
     """
     recurrent = params["recurrent"]
     networks, _, units = recurrent.shape
-    trajectories, steps, _ = batch["displacement_m"].shape
-    displacement_m = batch["displacement_m"].transpose(0, 1).contiguous()  # (T, B, 2)
-    position_m = batch["position_m"].transpose(0, 1).flatten(0, 1)  # (T·B, 2)
-    cells = buffers["centre_m"], buffers["place_width_m"], buffers["surround_variance_ratio"] if surround else None
-    dtype = torch.bfloat16 if precision == "bf16" and recurrent.is_cuda else recurrent.dtype
+    displacement_m, position_m = (batch[name].transpose(0, 1).contiguous() for name in ("displacement_m", "position_m"))
+    steps, trajectories, _ = displacement_m.shape
+    cells, dtype = _cells(buffers, surround), _dtype(recurrent, precision)
     w_start, w, w_dense, w_out = (params[name].to(dtype) for name in ("start", "recurrent", "dense", "readout"))
     embed = torch.cat((params["embed"], params["embed_bias"][..., None]), -1)  # (M, b_M), (S, N, 3)
     into = params["input"] @ embed  # U M and U b_M, (S, 2N, 3)
@@ -538,7 +534,7 @@ def gated_population_gradients(
     hidden = states[:, 1:].flatten(1, 2)  # (S, T·B, N)
     rates = _wide(torch.bmm, hidden, w_dense.mT).add_(params["dense_bias"][:, None]).relu_().to(dtype)
     logits = _wide(torch.bmm, rates, w_out.mT).add_(params["readout_bias"][:, None])
-    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m, *cells, dtype=dtype)
+    by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m.flatten(0, 1), *cells, dtype=dtype)
 
     by_rates = torch.bmm(by_logits, w_out).masked_fill_(rates <= 0, 0)
     by_states = torch.bmm(by_rates, w_dense).view(networks, steps, trajectories, units)
@@ -553,7 +549,7 @@ def gated_population_gradients(
         by_start = earlier.baddbmm_(by_drive[:, t], w)  # by h_{t−1}: by h_0 at the end
 
     grads = {name: torch.empty_like(value) for name, value in params.items()}
-    moved = torch.cat((displacement_m.flatten(0, 1), torch.ones_like(position_m[:, :1])), -1).to(dtype)  # (Δx, 1)
+    moved = torch.nn.functional.pad(displacement_m.flatten(0, 1), (0, 1), value=1).to(dtype)  # (Δx, 1)
     by_into = torch.stack([_wide(torch.mm, each.flatten(0, 1).T, moved) for each in by_drive])  # (S, 2N, 3)
     torch.bmm(by_into, embed.mT, out=grads["input"])
     by_embed = params["input"].mT @ by_into
@@ -566,6 +562,16 @@ def gated_population_gradients(
         _wide(torch.mm, by_rates[s].T, hidden[s], out=grads["dense"][s])
         _wide(torch.mm, by_logits[s].T, rates[s], out=grads["readout"][s])
     return grads, _with_penalty(cross_entropy, recurrent, buffers["weight_decay"], grads)
+
+
+def _cells(buffers: dict[str, Tensor], surround: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The place cells: centres, widths, and their surrounds' if they have one."""
+    return buffers["centre_m"], buffers["place_width_m"], buffers["surround_variance_ratio"] if surround else None
+
+
+def _dtype(weights: Tensor, precision: Precision) -> torch.dtype:
+    """Of states, gradients by them and copies of the weights."""
+    return torch.bfloat16 if precision == "bf16" and weights.is_cuda else weights.dtype
 
 
 def _with_penalty(

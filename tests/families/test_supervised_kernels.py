@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entorhinal.benchmarks import train
+from entorhinal.benchmarks.bench import AutogradNayebi, AutogradSorscher
 from entorhinal.benchmarks.population import Population
 from entorhinal.benchmarks.training import matmul_precision
 from entorhinal.families import load
@@ -41,18 +42,6 @@ SETTINGS: list[dict[str, Any]] = [
 WIDE = [{**own, "place_width_m": 0.2 + 0.05 * k} for k, own in enumerate(SETTINGS)]
 """Settings in which float32 can tell a centre from its surround, whatever the position."""
 TOLERANCE = {"float32": 1e-4, "tf32": 0.02, "bf16": 0.08}
-
-
-class AutogradSorscher(Sorscher):
-    """`Sorscher` without its own gradients: the harness differentiates `Sorscher.loss`."""
-
-    population_gradients = None  # type: ignore[assignment]
-
-
-class AutogradNayebi(Nayebi):
-    """`Nayebi` without its own gradients."""
-
-    population_gradients = None  # type: ignore[assignment]
 
 
 BY_HAND: dict[str, type[PlaceNetwork]] = {"sorscher": Sorscher, "nayebi": Nayebi}
