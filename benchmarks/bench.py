@@ -145,9 +145,10 @@ def training_step(members: Sequence[Model], device: torch.device, *, fresh: bool
         run = _Run(members, world, 0, torch.float32, device, files)
         data = run.data(0)
         batches = list(islice(data, 16))
-    step = run._captured(batches[:1])
+    count = run.recipe.accumulation
+    step = run._captured(batches[:count])
     turn = data if fresh else cycle(batches)
-    return lambda: step([next(turn)])
+    return lambda: step(list(islice(turn, count)))
 
 
 def sic_rows(device: torch.device, rates: Rates) -> list[Row]:

@@ -21,11 +21,14 @@ Precision = Literal["float32", "tf32", "bf16"]
 CUDA = torch.device("cuda")
 
 
-def step_ms(kind: type[SIC], networks: int, sizes: Sequence[int], precision: Precision) -> float:
+def step_ms(
+    kind: type[SIC], networks: int, sizes: Sequence[int], precision: Precision, preset: str | None = None
+) -> float:
     """Milliseconds of a training step of ``networks`` side by side; sizes: units, trajectories, steps, hidden."""
     names = ("units", "trajectories", "steps_per_trajectory", "hidden")
+    config = dict(zip(names, sizes, strict=True)) | (kind.preset(preset) if preset else {})
     with matmul_precision(precision):
-        members = [kind.make(**dict(zip(names, sizes, strict=True)), seed=k) for k in range(networks)]
+        members = [kind.make(**config, seed=k) for k in range(networks)]
         time = milliseconds(training_step(members, CUDA), CUDA)
     torch.cuda.empty_cache()
     return time
@@ -81,6 +84,8 @@ def report(
         for count in networks:
             time = step_ms(SIC, count, sizes, precision)
             print(f"{precision:9}  {count:8}  {time:9.3f}  {time / count:12.3f}")
+    time = step_ms(SIC, 1, sizes, precisions[0], "paper")
+    print(f"two batches a step (preset paper), {precisions[0]}, 1 network: {time:.3f} ms")
     print(f"as the equations are written, float32, 1 network: {step_ms(NaiveSIC, 1, sizes, 'float32'):.1f} ms")
     print(f"cost against size, {precisions[0]}:   S    N    B    T  ms a network")
     for s, n, b, t in ((4, 128, 130, 60), (24, 128, 130, 60), (4, 64, 130, 60), (4, 256, 130, 60), (4, 128, 65, 60),

@@ -7,7 +7,7 @@ clip_norm and clip_value. Whatever else differs is refused: under vmap it would 
 
 import copy
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -113,6 +113,7 @@ class Population:
             self.buffers[name] = torch.stack(stack) if name in self.own else buffer
         self._configs = [m.config for m in members]
         self._loss = _Loss(self.template)
+        self._streams: list[torch.cuda.Stream] = []  # of the batches of one step
 
     def gradients(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Gradients of the total by parameter, ``(S, ...)`` each, and the terms, ``(S,)`` each."""
@@ -134,8 +135,7 @@ class Population:
         """Mean gradient over ``batches`` into ``gradient (S, P)``; returns the mean terms, ``(S,)`` each."""
         share = 1 / len(batches)
         mean: dict[str, Tensor] = {}
-        for i, batch in enumerate(batches):
-            gradients, terms = self.gradients(batch)
+        for i, (gradients, terms) in enumerate(self._of_each(batches)):
             for name, view in self._gradients.items():
                 if i == 0:
                     torch.mul(gradients[name], share, out=view)
@@ -143,6 +143,21 @@ class Population:
                     view.add_(gradients[name], alpha=share)
             mean = {name: share * term + mean.get(name, 0) for name, term in terms.items()}
         return mean
+
+    def _of_each(self, batches: Sequence[Batch]) -> Iterable[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """`gradients` of each batch. On a GPU each has a stream of its own: one fills what the others leave idle."""
+        if self.device.type != "cuda" or len(batches) == 1:
+            return map(self.gradients, batches)
+        here = torch.cuda.current_stream(self.device)
+        self._streams += [torch.cuda.Stream(self.device) for _ in batches[len(self._streams) :]]
+        found = []
+        for stream, batch in zip(self._streams, batches, strict=False):
+            stream.wait_stream(here)
+            with torch.cuda.stream(stream):
+                found.append(self.gradients(batch))
+        for stream in self._streams[: len(batches)]:
+            here.wait_stream(stream)
+        return found
 
     @torch.no_grad()
     def constrain(self, batch: Batch) -> None:
@@ -188,8 +203,9 @@ def step_bytes(members: Sequence[Model], batch: Batch, *, device: torch.device, 
     """Most bytes alive in one step of a population: parameters, gradients, moments and what the loss keeps."""
     with _LiveBytes() as count:
         population = Population(members, device=device, dtype=dtype)
-        optimizer = Optimizer([recipe_of(member) for member in members], population.flat)
-        population.accumulate([batch])
+        recipes = [recipe_of(member) for member in members]
+        optimizer = Optimizer(recipes, population.flat)
+        population.accumulate([batch] * recipes[0].accumulation)
         scale, _ = optimizer.clip_(population.gradient)
         optimizer.step(population.gradient, scale)
     return count.peak

@@ -1,14 +1,17 @@
 """Networks side by side are what they are alone; what they cannot differ in is refused."""
 
+from itertools import islice
+
 import pytest
 import torch
 
 from entorhinal.benchmarks import population as module
 from entorhinal.benchmarks.population import Population, may_differ, recipe_of
-from entorhinal.benchmarks.training import train
+from entorhinal.benchmarks.training import _Run, train
 from entorhinal.families import load
 from entorhinal.families.errors import InputError
 from entorhinal.families.world import Arena, World
+from entorhinal.ssl.sic import SIC
 
 SETTINGS = (
     {"target": 0.5, "penalty": 0.01, "lr": 1e-2, "clip_norm": 0.3, "weight_decay": 0.0},
@@ -51,15 +54,29 @@ def test_gradients_are_those_of_autograd(follower) -> None:
         torch.testing.assert_close(gradient, alone.weight.grad, rtol=1e-5, atol=1e-7)
 
 
-def test_accumulation_is_the_mean_over_batches(follower) -> None:
-    population = Population([follower.make()], device=torch.device("cpu"), dtype=torch.float64)
-    data = follower.make().training_data(World(Arena.square(1.0), dtype=torch.float64), 0)
-    first, second = next(data), next(data)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_accumulation_is_the_mean_over_batches(follower, device) -> None:
+    population = Population([follower.make()], device=torch.device(device), dtype=torch.float64)
+    data = follower.make().training_data(World(Arena.square(1.0), device=device, dtype=torch.float64), 0)
+    batches = list(islice(data, 3))
     gradients = []
-    for batches in ([first], [second], [first, second]):
-        population.accumulate(batches)
+    for used in (*([batch] for batch in batches), batches):
+        population.accumulate(used)
         gradients.append(population.gradient.clone())
-    torch.testing.assert_close(gradients[2], (gradients[0] + gradients[1]) / 2)
+    torch.testing.assert_close(gradients[3], sum(gradients[:3]) / 3)
+
+
+@pytest.mark.gpu
+def test_batches_side_by_side_in_a_graph_are_batches_in_turn(tmp_path, monkeypatch) -> None:
+    config = SIC.preset("tiny") | {"accumulation": 3, "steps": 20, "warmup_steps": 0}
+    (at_once,) = train("ssl/sic", config=config, out=tmp_path / "at_once", device="cuda")
+    monkeypatch.setattr(Population, "_of_each", lambda self, batches: map(self.gradients, batches))
+    monkeypatch.setattr(_Run, "_captured", lambda self, batches: self.step)
+    (in_turn,) = train("ssl/sic", config=config, out=tmp_path / "in_turn", device="cuda")
+    untrained = SIC.make(**config)
+    for (name, one), other in zip(load(at_once).named_parameters(), load(in_turn).parameters(), strict=True):
+        moved = (other - untrained.get_parameter(name)).abs().mean()
+        assert (one - other).abs().mean() < 0.01 * moved  # Adam makes steps of rounding where a gradient is next to 0
 
 
 def test_what_may_differ_is_read_off_the_model(follower) -> None:
