@@ -24,6 +24,7 @@ __all__ = ["BLOCK", "PROVENANCE", "VelocityNetwork", "VelocityNetworkConfig", "k
 
 BLOCK = 64  # batches made at once
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
+_PATIENCE = 20  # of the plateau schedule, as a part of all steps; the paper states none
 _STRAIGHT_STEP_M = 0.1  # steps of the walk from the origin to where a trial starts
 
 PROVENANCE = {
@@ -39,7 +40,7 @@ PROVENANCE = {
     "near_m": "Schaeffer et al. 2023",
     "optimizer": "chosen here; the paper has AdamW",
     "lr": "chosen here with the activation; the paper has 2e-5",
-    "schedule": "chosen here; the paper has a plateau schedule",
+    "schedule": "chosen here; the paper has a plateau schedule and does not state its patience",
     "warmup_steps": "chosen here",
     "clip_norm": "Schaeffer et al. 2023",
     "weight_decay": "chosen here",
@@ -86,7 +87,7 @@ class VelocityNetwork(Model):
     def recipe(self) -> Recipe:
         c = self.config
         shared = {name: getattr(c, name) for name in Recipe.model_fields if name in type(c).model_fields}
-        return Recipe(batch=c.trajectories, **shared)
+        return Recipe(batch=c.trajectories, plateau_patience_steps=max(1, c.steps // _PATIENCE), **shared)
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Batches of ``velocity_m (T, 2)`` and the ``order (B, T)`` in which each trajectory uses them."""

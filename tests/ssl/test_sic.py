@@ -173,3 +173,10 @@ def test_the_tiny_preset_learns_maps(tmp_path) -> None:
     trained = maps_of(load(path))
     assert int((trained[0] > 0.9).sum()) >= 20
     assert float(trained[1].median()) >= 5 * float(untrained[1].median())
+
+
+def test_the_papers_schedule_waits_long_before_it_slows_down() -> None:
+    recipe = SIC.make(**SIC.preset("paper")).recipe()
+    assert (recipe.optimizer, recipe.lr, recipe.schedule, recipe.accumulation) == ("adamw", 2e-5, "plateau", 2)
+    assert recipe.plateau_patience_steps == recipe.steps // 20 == 100_000
+    assert SIC.make(steps=3).recipe().plateau_patience_steps == 1
