@@ -27,11 +27,17 @@ __all__ = [
     "Precision",
     "cross_entropy_to_place_code",
     "gated_population_gradients",
+    "gated_step",
+    "gated_step_backward_",
+    "gated_step_backward_reference_",
+    "gated_step_reference",
     "place_cell_cross_entropy",
     "place_cell_cross_entropy_reference",
     "place_code",
     "place_code_reference",
+    "rectified",
     "rectified_population_gradients",
+    "rectified_reference",
     "rectified_step_",
     "rectified_step_backward_",
     "rectified_step_backward_reference_",
@@ -433,6 +439,232 @@ def _rectified_step_backward_kernel(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# A step of the gated recurrence, but for its product, and the layer that reads it
+
+
+def gated_step(
+    product: Tensor, displacement_m: Tensor, into: Tensor, before: Tensor, active: Tensor, after: Tensor
+) -> None:
+    """From W h_{t−1} to (γ, [c]₊) and h_t (Nayebi et al. 2021), written to ``active`` and ``after``.
+
+    product: W h_{t−1}, ``(S, B, 2N)``, contiguous. displacement_m ``(B, 2)``. into: what takes (Δx, 1) to the drive,
+    ``(S, 2N, 3)``. before: h_{t−1}, like ``after`` ``(S, B, N)``. active: ``(S, B, 2N)``. Networks of what is not
+    contiguous lie apart by any stride.
+    """
+    if not _fused(product):
+        gated_step_reference(product, displacement_m, into, before, active, after)
+        return
+    networks, trajectories, units = before.shape
+    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    _gated_step_kernel[grid](
+        product,
+        displacement_m.contiguous(),
+        into.contiguous(),
+        before,
+        active,
+        after,
+        before.stride(0),
+        active.stride(0),
+        after.stride(0),
+        B=trajectories,
+        N=units,
+        ROWS=_ROWS,
+        COLUMNS=_COLUMNS,
+        num_warps=4,
+    )
+
+
+def gated_step_reference(
+    product: Tensor, displacement_m: Tensor, into: Tensor, before: Tensor, active: Tensor, after: Tensor
+) -> None:
+    """The twin of `gated_step` in plain PyTorch."""
+    drive = torch.baddbmm(into[:, None, :, 2], displacement_m.expand(len(into), -1, -1), into[..., :2].mT)
+    gate, candidate = drive.add_(product).chunk(2, -1)
+    gate.add_(1).sigmoid_()
+    candidate.relu_()
+    active.copy_(drive)
+    after.copy_(torch.lerp(candidate, before.to(gate), gate))
+
+
+def gated_step_backward_(
+    active: Tensor, by_after: Tensor, before: Tensor, by_before: Tensor, displacement_m: Tensor
+) -> Tensor:
+    """From (γ, [c]₊) to the gradient by (a, c), in place, and that by ``into`` in parts; by_before gains γ by_after.
+
+    active: ``(S, B, 2N)``. by_after, the gradient by h_t, before, h_{t−1}, and by_before: ``(S, B, N)``. Networks lie
+    apart by any stride. displacement_m: ``(B, 2)``.
+    The gradient by ``into (S, 2N, 3)`` of `gated_step` is the sum of its parts, ``(K, S, 2N, 3)``.
+    """
+    if not _fused(before):
+        return gated_step_backward_reference_(active, by_after, before, by_before, displacement_m)
+    networks, trajectories, units = before.shape
+    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    by_into = before.new_empty(grid[0], networks, 2 * units, 3, dtype=torch.float32)
+    _gated_step_backward_kernel[grid](
+        active,
+        by_after,
+        before,
+        by_before,
+        displacement_m.contiguous(),
+        by_into,
+        active.stride(0),
+        by_after.stride(0),
+        before.stride(0),
+        by_before.stride(0),
+        S=networks,
+        B=trajectories,
+        N=units,
+        ROWS=_ROWS,
+        COLUMNS=_COLUMNS,
+        num_warps=4,
+    )
+    return by_into
+
+
+def gated_step_backward_reference_(
+    active: Tensor, by_after: Tensor, before: Tensor, by_before: Tensor, displacement_m: Tensor
+) -> Tensor:
+    """The twin of `gated_step_backward_` in plain PyTorch."""
+    gate, candidate = active.chunk(2, -1)
+    by_before.addcmul_(gate, by_after)
+    by_candidate = (1 - gate).mul_(by_after)
+    gate.mul_(before - candidate).mul_(by_candidate)
+    candidate.copy_(by_candidate.masked_fill_(candidate <= 0, 0))
+    return torch.cat((active.mT @ displacement_m, active.sum(1)[..., None]), -1)[None]
+
+
+def rectified(sums: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """[x + b]₊ of x ``(S, M, N)``, contiguous, and b ``(S, N)``, in ``dtype``."""
+    if not _fused(sums):
+        return rectified_reference(sums, bias).to(dtype)
+    networks, rows, units = sums.shape
+    found = torch.empty_like(sums, dtype=dtype)
+    grid = -(-rows // _ROWS), -(-units // _COLUMNS), networks
+    _rectified_kernel[grid](sums, bias.contiguous(), found, M=rows, N=units, ROWS=_ROWS, COLUMNS=_COLUMNS, num_warps=4)
+    return found
+
+
+def rectified_reference(sums: Tensor, bias: Tensor) -> Tensor:
+    """The twin of `rectified` in plain PyTorch."""
+    return (sums + bias[:, None]).relu_()
+
+
+@_jit
+@no_type_check
+def _gated_step_kernel(
+    product,
+    displacement_m,
+    into,
+    before,
+    active,
+    after,
+    before_stride,
+    active_stride,
+    after_stride,
+    B,
+    N,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """One program a tile of states; what is not a number stays so."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.program_id(2).to(tl.int64)
+    kept = (row < B)[:, None] & (unit < N)[None, :]
+    tile = row[:, None] * N + unit[None, :]
+    pair = row[:, None] * 2 * N + unit[None, :]
+    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)[:, None]
+    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
+    weights = into + (s * 2 * N + unit) * 3
+    a = tl.load(product + s * 2 * B * N + pair, mask=kept, other=0.0) + _drive(weights, dx, dy, unit < N)
+    c = tl.load(product + s * 2 * B * N + pair + N, mask=kept, other=0.0) + _drive(weights + 3 * N, dx, dy, unit < N)
+    gate = 1 / (1 + tl.exp(-(a + 1)))
+    candidate = tl.where(c < 0, 0.0, c)
+    state = tl.load(before + s * before_stride + tile, mask=kept, other=0.0).to(tl.float32)
+    state = candidate + gate * (state - candidate)
+    tl.store(active + s * active_stride + pair, gate.to(active.dtype.element_ty), mask=kept)
+    tl.store(active + s * active_stride + pair + N, candidate.to(active.dtype.element_ty), mask=kept)
+    tl.store(after + s * after_stride + tile, state.to(after.dtype.element_ty), mask=kept)
+
+
+@_jit
+@no_type_check
+def _drive(weights, dx, dy, inside):
+    """What displacements and the constant drive: three weights of each unit, of which columns are made."""
+    by_x = tl.load(weights, mask=inside, other=0.0)[None, :]
+    by_y = tl.load(weights + 1, mask=inside, other=0.0)[None, :]
+    return dx * by_x + dy * by_y + tl.load(weights + 2, mask=inside, other=0.0)[None, :]
+
+
+@_jit
+@no_type_check
+def _gated_step_backward_kernel(
+    active,
+    by_after,
+    before,
+    by_before,
+    displacement_m,
+    by_into,
+    active_stride,
+    by_after_stride,
+    before_stride,
+    by_before_stride,
+    S,
+    B,
+    N,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """One program a tile of states, which also sums its part of the gradient by what takes (Δx, 1) to the drive."""
+    i = tl.program_id(0)
+    row = i * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.program_id(2).to(tl.int64)
+    kept = (row < B)[:, None] & (unit < N)[None, :]
+    tile = row[:, None] * N + unit[None, :]
+    pair = active + s * active_stride + row[:, None] * 2 * N + unit[None, :]
+    gate = tl.load(pair, mask=kept, other=0.0).to(tl.float32)
+    candidate = tl.load(pair + N, mask=kept, other=0.0).to(tl.float32)
+    slope = tl.load(by_after + s * by_after_stride + tile, mask=kept, other=0.0).to(tl.float32)
+    state = tl.load(before + s * before_stride + tile, mask=kept, other=0.0).to(tl.float32)
+    by_candidate = (1 - gate) * slope
+    by_a = gate * (state - candidate) * by_candidate
+    by_c = tl.where(candidate <= 0, 0.0, by_candidate)
+    tl.store(pair, by_a.to(active.dtype.element_ty), mask=kept)
+    tl.store(pair + N, by_c.to(active.dtype.element_ty), mask=kept)
+    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)[:, None]
+    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
+    part = by_into + ((i * S + s) * 2 * N + unit) * 3
+    _store_parts(part, by_a, dx, dy, unit < N)
+    _store_parts(part + 3 * N, by_c, dx, dy, unit < N)
+    earlier = by_before + s * by_before_stride + tile
+    gained = tl.load(earlier, mask=kept, other=0.0).to(tl.float32) + gate * slope
+    tl.store(earlier, gained.to(by_before.dtype.element_ty), mask=kept)
+
+
+@_jit
+@no_type_check
+def _store_parts(part, by_drive, dx, dy, inside):
+    """Three sums over rows for each unit: the gradient by its three weights of `_drive`."""
+    tl.store(part, tl.sum(by_drive * dx, 0), mask=inside)
+    tl.store(part + 1, tl.sum(by_drive * dy, 0), mask=inside)
+    tl.store(part + 2, tl.sum(by_drive, 0), mask=inside)
+
+
+@_jit
+@no_type_check
+def _rectified_kernel(sums, bias, out, M, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """One program a tile."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.program_id(2).to(tl.int64)
+    kept = (row < M)[:, None] & (unit < N)[None, :]
+    tile = s * M * N + row[:, None] * N + unit[None, :]
+    value = tl.load(sums + tile, mask=kept, other=0.0) + tl.load(bias + s * N + unit, mask=unit < N, other=0.0)[None, :]
+    tl.store(out + tile, tl.where(value < 0, 0.0, value).to(out.dtype.element_ty), mask=kept)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # All of it: the gradients of a population
 
 
@@ -523,34 +755,26 @@ def gated_population_gradients(
 
     start_code = place_code(batch["start_m"], *cells, dtype=dtype)
     states = w.new_empty(networks, steps + 1, trajectories, units)
-    gates, candidates = (torch.empty_like(states[:, 1:]) for _ in range(2))
+    active = w.new_empty(networks, steps, trajectories, 2 * units)  # (γ, [c]₊)
     states[:, 0] = _wide(torch.bmm, start_code, w_start.mT) + params["start_bias"][:, None]
     for t in range(steps):
-        drive = torch.baddbmm(into[:, None, :, 2], displacement_m[t].expand(networks, -1, -1), into[..., :2].mT)
-        gate, candidate = drive.add_(_wide(torch.bmm, states[:, t], w.mT)).chunk(2, -1)
-        gate, candidate = gate.add_(1).sigmoid_(), candidate.relu_()
-        gates[:, t], candidates[:, t] = gate, candidate
-        states[:, t + 1] = torch.lerp(candidate, states[:, t].to(gate), gate)
+        product = _wide(torch.bmm, states[:, t], w.mT)
+        gated_step(product, displacement_m[t], into, states[:, t], active[:, t], states[:, t + 1])
     hidden = states[:, 1:].flatten(1, 2)  # (S, T·B, N)
-    rates = _wide(torch.bmm, hidden, w_dense.mT).add_(params["dense_bias"][:, None]).relu_().to(dtype)
+    rates = rectified(_wide(torch.bmm, hidden, w_dense.mT), params["dense_bias"], dtype)
     logits = _wide(torch.bmm, rates, w_out.mT).add_(params["readout_bias"][:, None])
     by_logits, cross_entropy = place_cell_cross_entropy(logits, position_m.flatten(0, 1), *cells, dtype=dtype)
 
     by_rates = torch.bmm(by_logits, w_out).masked_fill_(rates <= 0, 0)
     by_states = torch.bmm(by_rates, w_dense).view(networks, steps, trajectories, units)
-    by_drive = w.new_empty(networks, steps, trajectories, 2 * units)
+    by_start, parts = torch.zeros_like(by_states[:, 0]), []
     for t in reversed(range(steps)):
-        by_state, gate, candidate = by_states[:, t], gates[:, t], candidates[:, t]
-        rest = 1 - gate
-        by_gate = (states[:, t] - candidate).mul_(gate).mul_(rest).mul_(by_state)
-        by_drive[:, t, :, :units] = by_gate
-        by_drive[:, t, :, units:] = rest.mul_(by_state).masked_fill_(candidate <= 0, 0)
-        earlier = by_states[:, t - 1].add_(gate * by_state) if t else gate * by_state
-        by_start = earlier.baddbmm_(by_drive[:, t], w)  # by h_{t−1}: by h_0 at the end
+        by_before = by_states[:, t - 1] if t else by_start
+        parts.append(gated_step_backward_(active[:, t], by_states[:, t], states[:, t], by_before, displacement_m[t]))
+        by_before.baddbmm_(active[:, t], w)  # active is the gradient by (a, c) now
+    by_drive, by_into = active.flatten(1, 2), torch.cat(parts).sum(0)
 
     grads = {name: torch.empty_like(value) for name, value in params.items()}
-    moved = torch.nn.functional.pad(displacement_m.flatten(0, 1), (0, 1), value=1).to(dtype)  # (Δx, 1)
-    by_into = torch.stack([_wide(torch.mm, each.flatten(0, 1).T, moved) for each in by_drive])  # (S, 2N, 3)
     torch.bmm(by_into, embed.mT, out=grads["input"])
     by_embed = params["input"].mT @ by_into
     grads["embed"], grads["embed_bias"], grads["input_bias"] = by_embed[..., :2], by_embed[..., 2], by_into[..., 2]
@@ -558,7 +782,7 @@ def gated_population_gradients(
         grads[f"{name}_bias"] = by_bias.sum(1, dtype=recurrent.dtype)
     for s in range(networks):
         _wide(torch.mm, by_start[s].T, start_code[s], out=grads["start"][s])
-        _wide(torch.mm, by_drive[s].flatten(0, 1).T, states[s, :-1].flatten(0, 1), out=grads["recurrent"][s])
+        _wide(torch.mm, by_drive[s].T, states[s, :-1].flatten(0, 1), out=grads["recurrent"][s])
         _wide(torch.mm, by_rates[s].T, hidden[s], out=grads["dense"][s])
         _wide(torch.mm, by_logits[s].T, rates[s], out=grads["readout"][s])
     return grads, _with_penalty(cross_entropy, recurrent, buffers["weight_decay"], grads)

@@ -229,6 +229,48 @@ def test_step_kernels_equal_twins(trajectories: int, units: int, device: str) ->
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("trajectories", "units"), [(3, 5), (70, 130), (32, 128)])
+def test_gated_kernels_equal_twins(trajectories: int, units: int, device: str) -> None:
+    generator = torch.Generator().manual_seed(units)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    product, displacement_m, into = normal(3, trajectories, 2 * units), normal(trajectories, 2), normal(3, 2 * units, 3)
+    states, active = normal(3, 3, trajectories, units), normal(3, 2, trajectories, 2 * units)
+    gradients = normal(3, 3, trajectories, units)
+    product[2, 0, 0] = math.nan
+    ours = [value.clone().to(device) for value in (product, displacement_m, into, states, active, gradients)]
+
+    def compare() -> None:  # all of each: what is not written stays as it was
+        for found, twin in zip(ours[3:], (states, active, gradients), strict=True):
+            torch.testing.assert_close(found.cpu(), twin, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+    kernels.gated_step_reference(product, displacement_m, into, states[:, 0], active[:, 1], states[:, 1])
+    kernels.gated_step(*ours[:3], ours[3][:, 0], ours[4][:, 1], ours[3][:, 1])
+    assert states[2, 1, 0, 0].isnan()
+    compare()
+    wanted = kernels.gated_step_backward_reference_(
+        active[:, 1], gradients[:, 2], states[:, 0], gradients[:, 1], displacement_m
+    )
+    found = kernels.gated_step_backward_(ours[4][:, 1], ours[5][:, 2], ours[3][:, 0], ours[5][:, 1], ours[1])
+    torch.testing.assert_close(found.sum(0).cpu(), wanted.sum(0), rtol=1e-4, atol=1e-4, equal_nan=True)
+    compare()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("rows", "units"), [(3, 5), (70, 130), (32, 128)])
+def test_rectified_kernel_equals_its_twin(rows: int, units: int, device: str) -> None:
+    generator = torch.Generator().manual_seed(units)
+    sums, bias = (torch.randn(3, *shape, generator=generator) for shape in ((rows, units), (units,)))
+    sums[2, 1, 3] = math.nan
+    for dtype in (torch.float32, torch.bfloat16):
+        found = kernels.rectified(sums.to(device), bias.to(device), dtype)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.cpu(), kernels.rectified_reference(sums, bias).to(dtype), equal_nan=True)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("target", ["dog", "gaussian"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
