@@ -9,7 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from entorhinal.analysis import plots
 from entorhinal.benchmarks.sic_seeds import SEEDS
+from entorhinal.benchmarks.ssl_measures import BINS, SIDE_M, kept_maps
 from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, panel_rows
 
 __all__ = ["FIGURE", "claims", "compute", "draw"]
@@ -38,17 +40,22 @@ FIGURE = Figure(
         "of the paper reach; dashed: the 0.55 below which the paper's curve does not fall. (d) Spacing and (e) "
         "orientation of all grid units of the blue networks, with the 95 % range of a smooth population of the same "
         "size (grey): a Gaussian of their logarithm, and uniform. (f) Median score of the units in modules in boxes "
-        "of 2, 3 and 4 m."
+        "of 2, 3 and 4 m. (g) Maps of six units of each network by the paper's schedule, from the best to the worst "
+        "by grid score, in a 4 m box."
     ),
     models=("ssl/sic_modular-v1", "ssl/sic-v1", "controls/ideal_grid-v1"),
 )
 
 
 def compute(progress: Progress) -> Data:
-    """The tables that `entorhinal.benchmarks.sic_seeds` left, below one another; column panel says which."""
+    """The tables that `entorhinal.benchmarks.sic_seeds` left, below one another; column panel says which.
+
+    And of networks by the paper's schedule the maps that `entorhinal.benchmarks.ssl_measures` kept.
+    """
     tables = [pd.read_csv(SEEDS / f"{name}.csv").assign(panel=name) for name in ("networks", "units", "rings")]
     progress(1, 1)
-    return Data(pd.concat(tables, ignore_index=True))
+    maps = {name: values.float().numpy() for name, values in kept_maps(PAPER, SEEDS).items()}
+    return Data(pd.concat(tables, ignore_index=True), maps)
 
 
 def networks(data: Data, condition: str = VARIANT) -> pd.DataFrame:
@@ -223,7 +230,10 @@ claims = (
 
 
 def draw(data: Data) -> Canvas:
-    canvas, axes = plt.subplots(2, 3, figsize=(180 / 25.4, 110 / 25.4))
+    strips = max(1, len(data.arrays))
+    canvas = plt.figure(figsize=(180 / 25.4, (110 + 30 * strips) / 25.4))
+    above, below = canvas.subfigures(2, 1, height_ratios=(110, 30 * strips))  # type: ignore[misc]
+    axes = above.subplots(2, 3)
     _spacings(axes[0, 0], data)
     _separations(axes[0, 1], data)
     _distances(axes[0, 2], data)
@@ -239,6 +249,13 @@ def draw(data: Data) -> Canvas:
     _boxes(axes[1, 2], data)
     for ax, letter in zip(axes.flat, "abcdef", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
+    axes = below.subplots(strips, 6, squeeze=False)
+    axes[0, 0].set_title("g", loc="left", fontweight="bold")
+    for row, name in zip(axes, sorted(data.arrays), strict=False):
+        for ax, shown in zip(row, data.arrays[name], strict=False):
+            plots.rate_map(ax, shown, bin_m=SIDE_M / BINS, scale_bar=ax is axes[-1, 0])
+    for ax in axes.flat:
+        ax.set_axis_off()
     return canvas
 
 

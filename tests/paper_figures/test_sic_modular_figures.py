@@ -45,18 +45,20 @@ def test_claims_of_seeds_follow_the_data(claim: Claim, seeds: Data) -> None:
     assert seeds.table.equals(before)
 
 
-def legend(data: Data) -> list[str]:
+def drawn(data: Data) -> tuple[list[str], int]:
+    """Names in the legend, and how many maps there are."""
     canvas = sic_modular_seeds.draw(data)
     canvas.draw_without_rendering()
     assert canvas.get_size_inches()[0] == pytest.approx(180 / 25.4)
-    return [text.get_text() for ax in canvas.axes if (found := ax.get_legend()) for text in found.get_texts()]
+    names = [text.get_text() for ax in canvas.axes if (found := ax.get_legend()) for text in found.get_texts()]
+    return names, sum(len(ax.images) for ax in canvas.axes)
 
 
 def test_seeds_are_drawn_with_the_papers_schedule_where_it_was_run(seeds: Data) -> None:
     names = list(sic_modular_seeds.NAMES.values())
-    assert legend(seeds) == names
-    without = replace(seeds, table=seeds.table[seeds.table["condition"] != "sic_paper"])
-    assert legend(without) == names[:2]
+    assert drawn(seeds) == (names, 6 * len(seeds.arrays))
+    without = replace(seeds, table=seeds.table[seeds.table["condition"] != "sic_paper"], arrays={})
+    assert drawn(without) == (names[:2], 0)
     for claim in sic_modular_seeds.claims:
         assert (claim.judge("f", without).verdict == "not run") == claim.id.startswith("sic_paper")
 
