@@ -5,6 +5,7 @@
     seeds = 3                    # how many, or a list
     population = 12              # at most so many networks side by side
     precision = "tf32"           # optional, as is data_seed
+    minutes = 25                 # optional: of training, after which networks side by side end where they are
     tasks = ["generalization"]   # optional: score each network, too
 
     [set]                        # for all
@@ -84,6 +85,7 @@ class Sweep(BaseModel):
     population: int = Field(12, ge=1)
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     data_seed: int = 0
+    minutes: float | None = Field(None, gt=0)
     tasks: list[str] = []
     fixed: dict[str, Any] = Field({}, alias="set")
     grid: dict[str, list[Any]] = {}
@@ -206,6 +208,7 @@ def run_sweep(
                 device=device,
                 precision=plan.precision,
                 data_seed=plan.data_seed,
+                at_most_seconds=None if plan.minutes is None else 60 * plan.minutes,
                 progress=report,
             )
         members = network_names([get_class(plan.model).make(**network.config) for network in group])

@@ -115,6 +115,16 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch) -> None:
     assert states[0] == states[1]  # the same run, resumed
 
 
+def test_a_sweep_may_be_given_a_time(tmp_path) -> None:
+    (tmp_path / "t.toml").write_text("minutes = 0.005\n" + SMALL.replace("steps = 3\n", "steps = 1_000_000\n", 1))
+    table = run_sweep(Sweep.read(tmp_path / "t.toml"), tmp_path / "out", device="cpu", progress=silent)
+    assert list(table["status"]) == ["ok", "ok"]
+    assert table["steps"].between(1, 999_999).all()
+    (tmp_path / "t.toml").write_text("minutes = 0\n" + SMALL)
+    with pytest.raises(InputError, match=r"t\.toml': minutes: Input should be greater than 0"):
+        Sweep.read(tmp_path / "t.toml")
+
+
 def test_networks_are_scored_and_failures_are_rows(tmp_path) -> None:
     (tmp_path / "s.toml").write_text(
         'tasks = ["cost"]\n' + SMALL + "[grid]\nseparation_weight = [1.0, 1e39]"
