@@ -45,7 +45,6 @@ from entorhinal.paper_figures.supervised_networks import (
 
 BINS, SMOOTHING_M, UNITS, NULL_MAPS, SHOWN = 44, 0.03, 256, 100, 6
 WALKS, TRIALS = 10, 1000
-SWEEPS = {"Schaeffer": "no_free_lunch", "Nayebi": "nayebi"}  # maps that are kept of networks that are not shipped
 CHANCE, LEAST = 0.01, 0.05
 
 FIGURE = Figure(
@@ -172,9 +171,8 @@ def compute(progress: Progress) -> Data:
         progress(k + 1, len(there) + 1)
     measures = networks(CONDITIONS, MEASURES)
     kept = {c.name: measures.arrays[c.name] for c in CONDITIONS if c.name in measures.arrays}
-    for condition, sweep in SWEEPS.items():
-        if found := kept_maps(sweep):
-            kept[condition] = np.stack([of_network[0].float().numpy() for of_network in found.values()])
+    if found := kept_maps("no_free_lunch"):
+        kept["Schaeffer"] = np.stack([of_network[0].float().numpy() for of_network in found.values()])
     for condition, bins in kept.items():
         if condition not in there:
             found_scores = grid_scores(bins)

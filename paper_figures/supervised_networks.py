@@ -15,6 +15,7 @@ __all__ = [
     "FULL",
     "GAUSSIAN",
     "MEASURES",
+    "NAYEBI",
     "NAYEBI_FULL",
     "NO_COST",
     "NO_DROPOUT",
@@ -32,6 +33,7 @@ SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
 CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
 NO_NOISE_NO_COST = "Cueva & Wei, neither"
 BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
+NAYEBI = "Nayebi"
 FULL, NAYEBI_FULL = "Sorscher, 4,096 units", "Nayebi, 4,096 units"
 
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
@@ -40,7 +42,7 @@ MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_f
 _SMALL = frozenset(
     {"batch", "clip_value", "direction", "lr", "schedule", "steps_per_trajectory"}
 )  # set by the small presets
-_CUEVA_WEI, _BANINO = "supervised/cueva_wei-v1", "supervised/banino-v1"
+_CUEVA_WEI, _BANINO, _NAYEBI = "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"
 CONDITIONS = (
     Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),
     Condition(NO_NOISE, "cueva_wei", _CUEVA_WEI, {"noise": 0.0}, _SMALL),
@@ -48,8 +50,9 @@ CONDITIONS = (
     Condition(NO_NOISE_NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}, _SMALL),
     Condition(BANINO, "banino", _BANINO, {}, _SMALL),
     Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
+    Condition(NAYEBI, "nayebi", _NAYEBI, {"units": 256, "place_cells": 256, "weight_decay": 1e-5}, _SMALL),
     Condition(FULL, "sorscher_full", "supervised/sorscher-v1"),
-    Condition(NAYEBI_FULL, "nayebi_full", "supervised/nayebi-v1"),
+    Condition(NAYEBI_FULL, "nayebi_full", _NAYEBI),
 )
 
 _CHECKPOINTS = {
@@ -57,7 +60,7 @@ _CHECKPOINTS = {
     GAUSSIAN: "sorscher_gaussian",
     CUEVA_WEI: "cueva_wei",
     BANINO: "banino",
-    "Nayebi": "nayebi",
+    NAYEBI: "nayebi",
 }
 
 

@@ -85,14 +85,14 @@ def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monke
 
 
 def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out() -> None:
-    for sweep, seeds in (("cueva_wei", 10), ("banino", 10), ("sorscher_full", 3), ("nayebi_full", 3)):
+    for sweep, seeds in (("cueva_wei", 10), ("banino", 10), ("nayebi", 10), ("sorscher_full", 3), ("nayebi_full", 3)):
         plan = Sweep.read(SHIPPED / f"{sweep}.toml")
         cls = get_class(plan.model)
-        default = cls.Config().model_dump(mode="json")
+        default = cls.Config()
         found = {condition.name: 0 for condition in CONDITIONS if condition.sweep == sweep}
         for network in plan.networks():
             config = cls.Config(**network.config).model_dump(mode="json")
-            setting = {k: v for k, v in config.items() if k != "seed" and v != default[k]}
+            setting = {k: v for k, v in config.items() if k != "seed" and v != getattr(default, k)}
             row = pd.Series({"model": cls.card.id, "setting": json.dumps(setting)})
             names = [c.name for c in CONDITIONS if c.has(row)]
             assert len(names) == 1, (setting, names)
