@@ -50,7 +50,7 @@ HAS_TRITON = importlib.util.find_spec("triton") is not None
 triton: Any = importlib.import_module("triton") if HAS_TRITON else None
 tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
 
-_ROWS, _COLUMNS = 32, 128  # of a tile of the kernels of a step
+_TILE = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}  # of the kernels of a step
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -313,6 +313,52 @@ def _place_cell_cross_entropy_kernel(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Tiles of rows and units, one a program, of the kernels of a step
+
+
+def _grid(rows: int, units: int, networks: int) -> tuple[int, int, int]:
+    return -(-rows // _TILE["ROWS"]), -(-units // _TILE["COLUMNS"]), networks
+
+
+@_jit
+@no_type_check
+def _tile(B, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Rows, units and network of a program, and which of its tile there are."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    return row, unit, tl.program_id(2).to(tl.int64), (row < B)[:, None] & (unit < N)[None, :]
+
+
+@_jit
+@no_type_check
+def _moved(displacement_m, row, B):
+    """Δx and Δy of rows, as columns."""
+    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)
+    return dx[:, None], tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
+
+
+@_jit
+@no_type_check
+def _drive(weights, dx, dy, inside, WIDTH: tl.constexpr):
+    """What displacements drive, by WIDTH weights of each unit; a third is constant."""
+    drive = dx * tl.load(weights, mask=inside, other=0.0)[None, :]
+    drive += dy * tl.load(weights + 1, mask=inside, other=0.0)[None, :]
+    if WIDTH == 3:
+        drive += tl.load(weights + 2, mask=inside, other=0.0)[None, :]
+    return drive
+
+
+@_jit
+@no_type_check
+def _store_slopes(out, by_drive, dx, dy, inside, WIDTH: tl.constexpr):
+    """The gradient by the weights of `_drive`: sums over rows."""
+    tl.store(out, tl.sum(by_drive * dx, 0), mask=inside)
+    tl.store(out + 1, tl.sum(by_drive * dy, 0), mask=inside)
+    if WIDTH == 3:
+        tl.store(out + 2, tl.sum(by_drive, 0), mask=inside)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # A step of the recurrence, but for its product
 
 
@@ -325,7 +371,7 @@ def rectified_step_(state: Tensor, displacement_m: Tensor, input: Tensor) -> Non
         rectified_step_reference_(state, displacement_m, input)
         return
     networks, trajectories, units = state.shape
-    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    grid = _grid(trajectories, units, networks)
     _rectified_step_kernel[grid](
         state,
         displacement_m.contiguous(),
@@ -333,9 +379,7 @@ def rectified_step_(state: Tensor, displacement_m: Tensor, input: Tensor) -> Non
         state.stride(0),
         B=trajectories,
         N=units,
-        ROWS=_ROWS,
-        COLUMNS=_COLUMNS,
-        num_warps=4,
+        **_TILE,
     )
 
 
@@ -353,7 +397,7 @@ def rectified_step_backward_(gradient: Tensor, state: Tensor, displacement_m: Te
     if not _fused(state):
         return rectified_step_backward_reference_(gradient, state, displacement_m)
     networks, trajectories, units = state.shape
-    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    grid = _grid(trajectories, units, networks)
     by_input = state.new_empty(grid[0], networks, units, 2, dtype=torch.float32)
     _rectified_step_backward_kernel[grid](
         gradient,
@@ -365,9 +409,7 @@ def rectified_step_backward_(gradient: Tensor, state: Tensor, displacement_m: Te
         S=networks,
         B=trajectories,
         N=units,
-        ROWS=_ROWS,
-        COLUMNS=_COLUMNS,
-        num_warps=4,
+        **_TILE,
     )
     return by_input
 
@@ -391,17 +433,11 @@ def _rectified_step_kernel(
     COLUMNS: tl.constexpr,
 ):
     """One program a tile; what is not a number stays so, for the harness to see."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    s = tl.program_id(2).to(tl.int64)
-    kept = (row < B)[:, None] & (unit < N)[None, :]
+    row, unit, s, kept = _tile(B, N, ROWS, COLUMNS)
     at = state + s * stride + row[:, None] * N + unit[None, :]
-    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)
-    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)
-    by_x = tl.load(input + (s * N + unit) * 2, mask=unit < N, other=0.0)
-    by_y = tl.load(input + (s * N + unit) * 2 + 1, mask=unit < N, other=0.0)
+    dx, dy = _moved(displacement_m, row, B)
     drive = tl.load(at, mask=kept, other=0.0).to(tl.float32)
-    drive += dx[:, None] * by_x[None, :] + dy[:, None] * by_y[None, :]
+    drive += _drive(input + (s * N + unit) * 2, dx, dy, unit < N, 2)
     tl.store(at, tl.where(drive < 0, 0.0, drive).to(state.dtype.element_ty), mask=kept)
 
 
@@ -421,21 +457,15 @@ def _rectified_step_backward_kernel(
     COLUMNS: tl.constexpr,
 ):
     """One program a tile, which also sums its part of the gradient by W_in."""
-    i = tl.program_id(0)
-    row = i * ROWS + tl.arange(0, ROWS)
-    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    s = tl.program_id(2).to(tl.int64)
-    kept = (row < B)[:, None] & (unit < N)[None, :]
+    row, unit, s, kept = _tile(B, N, ROWS, COLUMNS)
     tile = row[:, None] * N + unit[None, :]
     rate = tl.load(state + s * state_stride + tile, mask=kept, other=0.0)
     at = gradient + s * gradient_stride + tile
     by_drive = tl.where(rate <= 0, 0.0, tl.load(at, mask=kept, other=0.0).to(tl.float32))
     tl.store(at, by_drive.to(gradient.dtype.element_ty), mask=kept)
-    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)
-    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)
-    out = by_input + ((i * S + s) * N + unit) * 2
-    tl.store(out, tl.sum(by_drive * dx[:, None], 0), mask=unit < N)
-    tl.store(out + 1, tl.sum(by_drive * dy[:, None], 0), mask=unit < N)
+    dx, dy = _moved(displacement_m, row, B)
+    out = by_input + ((tl.program_id(0) * S + s) * N + unit) * 2
+    _store_slopes(out, by_drive, dx, dy, unit < N, 2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -455,7 +485,7 @@ def gated_step(
         gated_step_reference(product, displacement_m, into, before, active, after)
         return
     networks, trajectories, units = before.shape
-    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    grid = _grid(trajectories, units, networks)
     _gated_step_kernel[grid](
         product,
         displacement_m.contiguous(),
@@ -468,9 +498,7 @@ def gated_step(
         after.stride(0),
         B=trajectories,
         N=units,
-        ROWS=_ROWS,
-        COLUMNS=_COLUMNS,
-        num_warps=4,
+        **_TILE,
     )
 
 
@@ -498,7 +526,7 @@ def gated_step_backward_(
     if not _fused(before):
         return gated_step_backward_reference_(active, by_after, before, by_before, displacement_m)
     networks, trajectories, units = before.shape
-    grid = -(-trajectories // _ROWS), -(-units // _COLUMNS), networks
+    grid = _grid(trajectories, units, networks)
     by_into = before.new_empty(grid[0], networks, 2 * units, 3, dtype=torch.float32)
     _gated_step_backward_kernel[grid](
         active,
@@ -514,9 +542,7 @@ def gated_step_backward_(
         S=networks,
         B=trajectories,
         N=units,
-        ROWS=_ROWS,
-        COLUMNS=_COLUMNS,
-        num_warps=4,
+        **_TILE,
     )
     return by_into
 
@@ -539,8 +565,8 @@ def rectified(sums: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
         return rectified_reference(sums, bias).to(dtype)
     networks, rows, units = sums.shape
     found = torch.empty_like(sums, dtype=dtype)
-    grid = -(-rows // _ROWS), -(-units // _COLUMNS), networks
-    _rectified_kernel[grid](sums, bias.contiguous(), found, M=rows, N=units, ROWS=_ROWS, COLUMNS=_COLUMNS, num_warps=4)
+    grid = _grid(rows, units, networks)
+    _rectified_kernel[grid](sums, bias.contiguous(), found, M=rows, N=units, **_TILE)
     return found
 
 
@@ -567,17 +593,13 @@ def _gated_step_kernel(
     COLUMNS: tl.constexpr,
 ):
     """One program a tile of states; what is not a number stays so."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    s = tl.program_id(2).to(tl.int64)
-    kept = (row < B)[:, None] & (unit < N)[None, :]
+    row, unit, s, kept = _tile(B, N, ROWS, COLUMNS)
     tile = row[:, None] * N + unit[None, :]
     pair = row[:, None] * 2 * N + unit[None, :]
-    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)[:, None]
-    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
+    dx, dy = _moved(displacement_m, row, B)
     weights = into + (s * 2 * N + unit) * 3
-    a = tl.load(product + s * 2 * B * N + pair, mask=kept, other=0.0) + _drive(weights, dx, dy, unit < N)
-    c = tl.load(product + s * 2 * B * N + pair + N, mask=kept, other=0.0) + _drive(weights + 3 * N, dx, dy, unit < N)
+    a = tl.load(product + s * 2 * B * N + pair, mask=kept, other=0.0) + _drive(weights, dx, dy, unit < N, 3)
+    c = tl.load(product + s * 2 * B * N + pair + N, mask=kept, other=0.0) + _drive(weights + 3 * N, dx, dy, unit < N, 3)
     gate = 1 / (1 + tl.exp(-(a + 1)))
     candidate = tl.where(c < 0, 0.0, c)
     state = tl.load(before + s * before_stride + tile, mask=kept, other=0.0).to(tl.float32)
@@ -585,15 +607,6 @@ def _gated_step_kernel(
     tl.store(active + s * active_stride + pair, gate.to(active.dtype.element_ty), mask=kept)
     tl.store(active + s * active_stride + pair + N, candidate.to(active.dtype.element_ty), mask=kept)
     tl.store(after + s * after_stride + tile, state.to(after.dtype.element_ty), mask=kept)
-
-
-@_jit
-@no_type_check
-def _drive(weights, dx, dy, inside):
-    """What displacements and the constant drive: three weights of each unit, of which columns are made."""
-    by_x = tl.load(weights, mask=inside, other=0.0)[None, :]
-    by_y = tl.load(weights + 1, mask=inside, other=0.0)[None, :]
-    return dx * by_x + dy * by_y + tl.load(weights + 2, mask=inside, other=0.0)[None, :]
 
 
 @_jit
@@ -616,11 +629,7 @@ def _gated_step_backward_kernel(
     COLUMNS: tl.constexpr,
 ):
     """One program a tile of states, which also sums its part of the gradient by what takes (Δx, 1) to the drive."""
-    i = tl.program_id(0)
-    row = i * ROWS + tl.arange(0, ROWS)
-    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    s = tl.program_id(2).to(tl.int64)
-    kept = (row < B)[:, None] & (unit < N)[None, :]
+    row, unit, s, kept = _tile(B, N, ROWS, COLUMNS)
     tile = row[:, None] * N + unit[None, :]
     pair = active + s * active_stride + row[:, None] * 2 * N + unit[None, :]
     gate = tl.load(pair, mask=kept, other=0.0).to(tl.float32)
@@ -632,11 +641,10 @@ def _gated_step_backward_kernel(
     by_c = tl.where(candidate <= 0, 0.0, by_candidate)
     tl.store(pair, by_a.to(active.dtype.element_ty), mask=kept)
     tl.store(pair + N, by_c.to(active.dtype.element_ty), mask=kept)
-    dx = tl.load(displacement_m + 2 * row, mask=row < B, other=0.0)[:, None]
-    dy = tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
-    part = by_into + ((i * S + s) * 2 * N + unit) * 3
-    _store_parts(part, by_a, dx, dy, unit < N)
-    _store_parts(part + 3 * N, by_c, dx, dy, unit < N)
+    dx, dy = _moved(displacement_m, row, B)
+    out = by_into + ((tl.program_id(0) * S + s) * 2 * N + unit) * 3
+    _store_slopes(out, by_a, dx, dy, unit < N, 3)
+    _store_slopes(out + 3 * N, by_c, dx, dy, unit < N, 3)
     earlier = by_before + s * by_before_stride + tile
     gained = tl.load(earlier, mask=kept, other=0.0).to(tl.float32) + gate * slope
     tl.store(earlier, gained.to(by_before.dtype.element_ty), mask=kept)
@@ -644,21 +652,9 @@ def _gated_step_backward_kernel(
 
 @_jit
 @no_type_check
-def _store_parts(part, by_drive, dx, dy, inside):
-    """Three sums over rows for each unit: the gradient by its three weights of `_drive`."""
-    tl.store(part, tl.sum(by_drive * dx, 0), mask=inside)
-    tl.store(part + 1, tl.sum(by_drive * dy, 0), mask=inside)
-    tl.store(part + 2, tl.sum(by_drive, 0), mask=inside)
-
-
-@_jit
-@no_type_check
 def _rectified_kernel(sums, bias, out, M, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """One program a tile."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    unit = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    s = tl.program_id(2).to(tl.int64)
-    kept = (row < M)[:, None] & (unit < N)[None, :]
+    row, unit, s, kept = _tile(M, N, ROWS, COLUMNS)
     tile = s * M * N + row[:, None] * N + unit[None, :]
     value = tl.load(sums + tile, mask=kept, other=0.0) + tl.load(bias + s * N + unit, mask=unit < N, other=0.0)[None, :]
     tl.store(out + tile, tl.where(value < 0, 0.0, value).to(out.dtype.element_ty), mask=kept)
