@@ -32,16 +32,16 @@ FIGURE = Figure(
     caption=(
         "Ten networks of ssl/sic_modular, begun as three modules that are held apart for 60 % of training (blue), and "
         "networks of ssl/sic (orange), by one recipe committed before; every seed is shown. Black diamonds, and "
-        "black lines in (c), where it has been run: one network of ssl/sic by the paper's own schedule (preset paper), "
-        "cut after 25 minutes on one H200. (a) Spacing of each module; area: units. Filled: the network has at least "
-        "two independent modules. (b) Smallest over median code distance within 4 m, and (grey) of ideal grid modules "
-        "with the same spacings, orientations and numbers of units. (c) Distance of the code against distance in "
-        "space, mean (thick) and nearest place (thin), median and range of the networks; grey: how far training walks "
-        "of the paper reach; dashed: the 0.55 below which the paper's curve does not fall. (d) Spacing and (e) "
-        "orientation of all grid units of the blue networks, with the 95 % range of a smooth population of the same "
-        "size (grey): a Gaussian of their logarithm, and uniform. (f) Median score of the units in modules in boxes "
-        "of 2, 3 and 4 m. (g) Maps of six units of each network by the paper's schedule, from the best to the worst "
-        "by grid score, in a 4 m box."
+        "black lines in (c): networks of ssl/sic by the paper's own schedule (preset paper), each cut after 25 minutes "
+        "on one H200; the rate of seed 50 fell too early (docs/sic_search.md). (a) Spacing of each module; area: "
+        "units. Filled: the network has at least two independent modules. (b) Smallest over median code distance "
+        "within 4 m, and (grey) of ideal grid modules with the same spacings, orientations and numbers of units. (c) "
+        "Distance of the code against distance in space, mean (thick) and nearest place (thin), median and range of "
+        "the networks; grey: how far training walks of the paper reach; dashed: the 0.55 below which the paper's "
+        "curve does not fall. (d) Spacing and (e) orientation of all grid units of the blue networks, with the 95 % "
+        "range of a smooth population of the same size (grey): a Gaussian of their logarithm, and uniform. (f) Median "
+        "score of the units in modules in boxes of 2, 3 and 4 m. (g) Maps of six units of each network by the paper's "
+        "schedule, a row a seed, from the best to the worst by grid score, in a 4 m box."
     ),
     models=("ssl/sic_modular-v1", "ssl/sic-v1", "controls/ideal_grid-v1"),
 )
@@ -209,7 +209,7 @@ claims = (
     Claim(
         id="sic_paper_hexagonal",
         statement="By the paper's own schedule, as far as 25 minutes of one H200 reach, the median score over active "
-        "units in a 4 m box is above 0.5",
+        "units in a 4 m box is above 0.5 (median over networks)",
         paper="grid cells (shown, not scored)",
         citation=CITATION,
         statistic=_median("median_score", PAPER),
@@ -252,6 +252,8 @@ def draw(data: Data) -> Canvas:
     axes = below.subplots(strips, 6, squeeze=False)
     axes[0, 0].set_title("g", loc="left", fontweight="bold")
     for row, name in zip(axes, sorted(data.arrays), strict=False):
+        label = name.replace("seed", "seed ")
+        row[0].text(-0.08, 0.5, label, transform=row[0].transAxes, rotation=90, ha="right", va="center", fontsize=7)
         for ax, shown in zip(row, data.arrays[name], strict=False):
             plots.rate_map(ax, shown, bin_m=SIDE_M / BINS, scale_bar=ax is axes[-1, 0])
     for ax in axes.flat:
