@@ -10,9 +10,12 @@ from entorhinal.paper_figures.ssl_networks import Condition, median_of
 
 __all__ = [
     "BANINO",
+    "BF16",
     "CONDITIONS",
     "CUEVA_WEI",
+    "FLOAT32",
     "FULL",
+    "FULL_TF32",
     "GAUSSIAN",
     "MEASURES",
     "NAYEBI",
@@ -22,6 +25,9 @@ __all__ = [
     "NO_NOISE",
     "NO_NOISE_NO_COST",
     "SORSCHER",
+    "TF32",
+    "farthest_ratio",
+    "measured_of",
     "median_or_missing",
     "ratio_to_most",
     "shipped",
@@ -35,6 +41,8 @@ NO_NOISE_NO_COST = "Cueva & Wei, neither"
 BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
 NAYEBI = "Nayebi"
 FULL, NAYEBI_FULL = "Sorscher, 4,096 units", "Nayebi, 4,096 units"
+FULL_TF32 = "Sorscher, 4,096 units, tf32"
+FLOAT32, TF32, BF16 = "Sorscher, float32", "Sorscher, tf32", "Sorscher, bf16"
 
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
 """Of the sweeps' measures, those that the figures show."""
@@ -43,6 +51,7 @@ _SMALL = frozenset(
     {"batch", "clip_value", "direction", "lr", "schedule", "steps_per_trajectory"}
 )  # set by the small presets
 _CUEVA_WEI, _BANINO, _NAYEBI = "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"
+_SORSCHER = "supervised/sorscher-v1"
 CONDITIONS = (
     Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),
     Condition(NO_NOISE, "cueva_wei", _CUEVA_WEI, {"noise": 0.0}, _SMALL),
@@ -51,8 +60,13 @@ CONDITIONS = (
     Condition(BANINO, "banino", _BANINO, {}, _SMALL),
     Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
     Condition(NAYEBI, "nayebi", _NAYEBI, {"units": 256, "place_cells": 256, "weight_decay": 1e-5}, _SMALL),
-    Condition(FULL, "sorscher_full", "supervised/sorscher-v1"),
+    Condition(FULL, "sorscher_full", _SORSCHER),
     Condition(NAYEBI_FULL, "nayebi_full", _NAYEBI),
+    Condition(FULL_TF32, "sorscher_full_tf32", _SORSCHER),
+    *(
+        Condition(name, f"sorscher_{precision}", _SORSCHER, {"units": 512, "weight_decay": 3e-4}, _SMALL)
+        for name, precision in ((FLOAT32, "float32"), (TF32, "tf32"), (BF16, "bf16"))
+    ),
 )
 
 _CHECKPOINTS = {
@@ -88,6 +102,19 @@ def ratio_to_most(data: Data, condition: str, others: tuple[str, ...], measure: 
     """A share of units over the largest of the same in ``others``, none of which counts as less than 1 %, chance."""
     most = max(median_or_missing(data, other, measure) for other in others)
     return median_or_missing(data, condition, measure) / max(most, 0.01)
+
+
+def farthest_ratio(data: Data, conditions: Sequence[str], reference: str, measure: str) -> float:
+    """The median of the condition that is farthest, by its ratio, from that of the reference, over the latter."""
+    wanted = median_or_missing(data, reference, measure)
+    ratios = [median_or_missing(data, condition, measure) / wanted for condition in conditions]
+    return max(ratios, key=lambda ratio: max(ratio, 1 / ratio) if ratio else float("inf"))
+
+
+def measured_of(data: Data) -> list[str]:
+    """Names of the conditions of which there are networks."""
+    there = set(data.table["condition"])
+    return [condition.name for condition in CONDITIONS if condition.name in there]
 
 
 def with_value(condition: str, measure: str, value: float) -> Callable[[Data], Data]:

@@ -17,12 +17,15 @@ from entorhinal.paper_figures import supervised_maps, supervised_networks, super
 from entorhinal.paper_figures.figure import Data
 from entorhinal.paper_figures.supervised_networks import (
     BANINO,
+    BF16,
     CONDITIONS,
     CUEVA_WEI,
+    FLOAT32,
     FULL,
     NAYEBI_FULL,
     NO_DROPOUT,
     SORSCHER,
+    TF32,
 )
 
 MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths], ids=lambda module: module.FIGURE.id)
@@ -31,6 +34,7 @@ MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths],
 def as_claimed() -> Data:
     """Data for which every claim holds."""
     share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0, FULL: 0.2, NAYEBI_FULL: 0.2}
+    share |= {FLOAT32: 0.06, TF32: 0.05, BF16: 0.07}
     measures = dict.fromkeys(supervised_networks.MEASURES, 0.5) | {"path_error_m": 0.1}
     rows = [
         {"condition": c.name, "seed": seed} | measures | {"grid_fraction": share.get(c.name, 0.01)}
@@ -64,6 +68,16 @@ def test_a_fair_share_without_noise_breaks_the_claim_that_it_is_needed() -> None
         assert claim.judge("f", changed).ours == pytest.approx(0.1 / 0.08)
 
 
+def test_the_precision_that_is_farthest_off_is_judged() -> None:
+    claim = next(c for c in supervised_maps.claims if c.id == "sorscher_precision")
+    data = as_claimed()
+    assert claim.judge("f", data).ours == pytest.approx(0.05 / 0.06)
+    for share, verdict in ((0.085, "holds"), (0.095, "fails"), (0.0, "fails")):
+        changed = supervised_networks.with_value(BF16, "grid_fraction", share)(data)
+        assert claim.judge("f", changed).ours == pytest.approx(share / 0.06)
+        assert claim.judge("f", changed).verdict == verdict
+
+
 @MODULES
 def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monkeypatch) -> None:
     if module is supervised_maps:
@@ -85,7 +99,9 @@ def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monke
 
 
 def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out() -> None:
-    for sweep, seeds in (("cueva_wei", 10), ("banino", 10), ("nayebi", 10), ("sorscher_full", 3), ("nayebi_full", 3)):
+    ten = ("cueva_wei", "banino", "nayebi", "sorscher_float32", "sorscher_tf32", "sorscher_bf16")
+    three = ("sorscher_full", "sorscher_full_tf32", "nayebi_full")
+    for sweep, seeds in ((name, count) for names, count in ((ten, 10), (three, 3)) for name in names):
         plan = Sweep.read(SHIPPED / f"{sweep}.toml")
         cls = get_class(plan.model)
         default = cls.Config()
@@ -94,7 +110,7 @@ def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out(
             config = cls.Config(**network.config).model_dump(mode="json")
             setting = {k: v for k, v in config.items() if k != "seed" and v != getattr(default, k)}
             row = pd.Series({"model": cls.card.id, "setting": json.dumps(setting)})
-            names = [c.name for c in CONDITIONS if c.has(row)]
+            names = [c.name for c in CONDITIONS if c.sweep == sweep and c.has(row)]
             assert len(names) == 1, (setting, names)
             found[names[0]] += 1
         assert set(found.values()) == {seeds}
