@@ -63,7 +63,7 @@ FIGURE = Figure(
         "radially averaged spectrum, a strict 99th percentile: a dot a network, bars medians. (c) Highest grid score "
         "of a network. (d) Share of units of the shipped networks that are no grids and have bands that come again. "
         "In a square box the grids of Cueva & Wei were square, which this score counts against. Of Sorscher, float32, "
-        "tf32 and bf16 have 512 units and differ in how products are rounded; 4,096 units are bf16 where nothing is said."
+        "tf32 and bf16 have 512 units and differ in how products are rounded; 4,096 units without tf32 are in bf16."
     ),
     models=("supervised/sorscher-v1", "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"),
 )
