@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -186,11 +187,13 @@ def _registered() -> tuple[dict[str, Entry], list[Refused]]:
     return table, left_out
 
 
-def _packaged() -> list[Entry]:
-    return [
+@cache
+def _packaged() -> tuple[Entry, ...]:
+    """What installed packages register; read once, as every reading searches all of their metadata."""
+    return tuple(
         Entry(versioned(point.name), point.value, point.dist.name if point.dist else "an unnamed package")
         for point in entry_points(group=ENTRY_POINT_GROUP)
-    ]
+    )
 
 
 def _wrong(entry: Entry, table: dict[str, Entry]) -> str:
