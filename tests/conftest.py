@@ -1,5 +1,6 @@
 """Tests marked ``gpu`` are skipped where there is no CUDA device; caches stay out of the user's home."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +28,10 @@ collect_ignore = ["plugin_example"]  # its tests run where it is installed: test
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # then each worker has a folder of its own in that of the run
+        base = base.parent
     patch = pytest.MonkeyPatch()
-    patch.setenv("ENTORHINAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("ENTORHINAL_CACHE", str(base / "cache"))
     yield
     patch.undo()

@@ -163,8 +163,7 @@ def test_seeds_make_other_models_where_the_config_has_a_seed() -> None:
 
 
 def test_seeds_count_even_where_there_are_no_weights(tmp_path) -> None:
-    config = {"neurons_per_side": 64, "gamma_over_beta": 1.02}
-    records = evaluate("continuous_attractor/burak_fiete", ["cost"], seeds=2, config=config, out=tmp_path, device="cpu")
+    records = evaluate("continuous_attractor/guanella", ["cost"], seeds=2, out=tmp_path, device="cpu")
     assert records[0].weights_sha256 == records[1].weights_sha256
     assert len({record.run_id for record in records}) == len(load_records(tmp_path)) == 2
 
