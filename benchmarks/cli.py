@@ -249,6 +249,9 @@ def train(
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many networks, side by side: seeds 0, 1, ...")] = 1,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, in place of the recipe's.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin from a checkpoint's weights, or from those of a folder, seed by seed.")
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Training ends after these, --resume included; the schedule is cut there.")
     ] = None,
@@ -275,6 +278,7 @@ def train(
                 seeds=seeds,
                 config=config,
                 out=out,
+                start=start,
                 at_most_seconds=None if minutes is None else 60 * minutes,
                 checkpoint_seconds=checkpoint_seconds,
                 progress=report,

@@ -36,7 +36,7 @@ from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.population import Population, check_memory, recipe_of
 from entorhinal.benchmarks.records import config_hash, hardware, provenance
 from entorhinal.benchmarks.seeds import derive
-from entorhinal.families.checkpoint import save, write_atomically
+from entorhinal.families.checkpoint import load, save, write_atomically
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Batch, Model, Trainable
 from entorhinal.families.registry import get_class
@@ -53,6 +53,7 @@ FORMAT = 1
 _HISTORY_ROWS = 1000  # at most, a network
 _GRAPH_WARM_UP = 3
 _REPORT_SECONDS = 0.5
+_STATE = "state.safetensors"
 
 
 class TrainingProgress(Protocol):
@@ -75,17 +76,22 @@ class _Request:
     data_seed: int
     precision: str
     dtype: str
+    start: tuple[str, ...] = ()
+    """SHA-256 of the weights that each network begins from; none if from its config."""
 
     def description(self) -> dict[str, Any]:
-        return {"format": FORMAT, **vars(self), "configs": list(self.configs)}
+        return {"format": FORMAT, **vars(self), "configs": list(self.configs), "start": list(self.start)}
 
     def difference(self, other: dict[str, Any]) -> str:
         """The first field in which a run's description is another's, with both values; "" if it is the same."""
         ours = json.loads(json.dumps(self.description()))
         for name, value in ours.items():
             theirs = other.get(name)
-            if value == theirs:
+            if value == theirs or (name == "start" and not value and not theirs):
                 continue
+            if name == "start":
+                was, now = (", ".join(sha256[:12] for sha256 in v or []) or "none" for v in (theirs, value))
+                return f"start was {was} and is now {now}"
             if name != "configs" or not isinstance(theirs, list) or len(theirs) != len(value):
                 shown = (f"{len(v)} networks" if isinstance(v, list) else repr(v) for v in (theirs, value))
                 return f"{name} was {next(shown)} and is now {next(shown)}"
@@ -108,6 +114,7 @@ def train(
     precision: Literal["float32", "tf32", "bf16"] = "float32",
     dtype: torch.dtype = torch.float32,
     data_seed: int = 0,
+    start: str | Path | None = None,
     at_most_seconds: float | None = None,
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
@@ -125,6 +132,9 @@ def train(
     precision: of matrix products on a GPU. dtype: of parameters and data (float64 for exact tests).
     data_seed: all networks of a run see the same batches, which derive from it: seeds are replicates of the
         initialisation, and settings compare on the same data.
+    start: a checkpoint whose weights all networks begin from, or a folder of checkpoints, such as a finished run's,
+        where each begins from that of its own seed: for training in stages. Only weights are taken over: config, data
+        and schedule are this run's, and the optimiser begins anew.
     at_most_seconds: of training, parts before a resumption included, after which the run ends as if its recipe had
         (finished: no longer limit takes it up again). The schedule is cut, not shortened: a cosine is then still high.
         Checkpoints say so (``cut_short``).
@@ -156,6 +166,7 @@ def train(
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"train: network {twice} is asked for twice; leave seed out of config, or give it once")
     recipe_of(members[0])
+    begun = () if start is None else _begin_from(Path(start), members)
     world = World(Arena.square(cls.card.training_extent_m or 2.2), device=str(where)) if world is None else world
     world = World(world.arena, world.dt_s, str(where), dtype)
     request = _Request(
@@ -166,6 +177,7 @@ def train(
         data_seed,
         precision,
         str(dtype).removeprefix("torch."),
+        begun,
     )
     folder = _Folder(Path(out), names)
     with folder.locked():
@@ -181,6 +193,49 @@ def train(
                 progress or (lambda done, total, text="": None),
             )
             return run.finish(request, half)
+
+
+def _begin_from(start: Path, members: Sequence[Model]) -> tuple[str, ...]:
+    """Give networks the parameters of a checkpoint, or of that of their seed in a folder; the SHA-256 of each."""
+    if not start.exists():
+        raise InputError(f"train: nothing to begin from at {str(start)!r}; give a checkpoint, or a folder of them")
+    sources: dict[int, tuple[Path, Model]] = {}
+    for path in _checkpoints(start) if start.is_dir() else [start]:
+        model = load(path)
+        seed = getattr(model.config, "seed", 0)
+        if seed in sources:
+            raise InputError(
+                f"train: {str(start)!r} holds two networks of seed {seed}, {sources[seed][0].name} and {path.name}; "
+                "give one of them, or a folder with one a seed"
+            )
+        sources[seed] = path, model
+    begun = []
+    for member in members:
+        seed = getattr(member.config, "seed", 0) if start.is_dir() else next(iter(sources))
+        if seed not in sources:
+            there = ", ".join(map(str, sorted(sources))) or "none"
+            raise InputError(f"train: {str(start)!r} holds no network of seed {seed} to begin from; seeds: {there}")
+        path, model = sources[seed]
+        theirs = dict(model.named_parameters())
+        own = dict(member.named_parameters())
+        for name in sorted(own.keys() | theirs.keys()):
+            shapes = [str(tuple(these[name].shape)) if name in these else "missing" for these in (theirs, own)]
+            if shapes[0] != shapes[1]:
+                raise InputError(
+                    f"train: the networks cannot begin from {str(path)!r} ({model.card.id}): {name} is {shapes[0]} "
+                    f"there and {shapes[1]} in {member.card.id}; give one of the same size"
+                )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(theirs[name])
+        begun.append(json.loads(path.with_suffix(".json").read_text())["weights_sha256"])
+    return tuple(begun)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """A folder's networks, but for those that stopped."""
+    found = sorted(folder.glob("*.safetensors"))
+    return [path for path in found if path.name != _STATE and not path.stem.endswith(".stopped")]
 
 
 def network_names(members: Sequence[Model]) -> list[str]:
@@ -209,7 +264,7 @@ class _Folder:
 
     def __init__(self, root: Path, names: Sequence[str]) -> None:
         self.root, self.names = root, list(names)
-        self.run, self.state, self.history = root / "run.json", root / "state.safetensors", root / "history.csv"
+        self.run, self.state, self.history = root / "run.json", root / _STATE, root / "history.csv"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -512,6 +567,8 @@ class _Run:
                 "world": request.world,
                 "losses": final.get(name, {}),
             }
+            if request.start:
+                trained["start"] = request.start[k]
             path = self.folder.root / f"{name}.safetensors"
             if alive[k] and self.done < self.recipe.steps:
                 trained["cut_short"] = f"after {self.seconds:.0f} s, at step {self.done} of {self.recipe.steps}"

@@ -94,6 +94,67 @@ def test_a_checkpoint_says_how_it_came_to_be(follower, tmp_path, monkeypatch) ->
     assert history["total"].iloc[-1] < history["total"].iloc[0]
 
 
+@pytest.fixture
+def known(follower, monkeypatch):
+    """The follower, which `load` finds by its id."""
+    monkeypatch.setattr("entorhinal.families.checkpoint.get_class", lambda id: follower)
+    return follower
+
+
+STILL = {"lr": 1e-30}
+
+
+def test_networks_begin_from_those_of_their_seed_or_all_from_one(known, tmp_path) -> None:
+    first = train(known, seeds=3, out=tmp_path / "first")
+    then = train(known, seeds=[2, 0], config=STILL | {"target": 0.2}, out=tmp_path / "then", start=tmp_path / "first")
+    for path, seed in zip(then, (2, 0), strict=True):
+        assert torch.equal(load(path).weight, load(first[seed]).weight)
+        assert float(load(path).target) == pytest.approx(0.2)
+        assert trained(path)["start"] == json.loads(first[seed].with_suffix(".json").read_text())["weights_sha256"]
+    one = train(known, seeds=[7, 8], config=STILL, out=tmp_path / "one", start=first[1])
+    assert all(torch.equal(load(path).weight, load(first[1]).weight) for path in one)
+    assert "start" not in trained(first[0])
+
+
+def test_training_in_stages_is_training_from_there(known, tmp_path) -> None:
+    (half,) = train(known, config={"optimizer": "sgd"}, out=tmp_path / "half")
+    (on,) = train(known, config={"optimizer": "sgd", "steps": 60}, out=tmp_path / "on", start=half)
+    assert not torch.equal(load(on).weight, load(half).weight)
+    losses = [trained(path)["losses"]["total"] for path in (half, on)]
+    assert losses[1] < losses[0]
+
+
+def test_a_resumed_run_must_have_begun_from_the_same_weights(known, tmp_path, monkeypatch) -> None:
+    first = train(known, seeds=2, out=tmp_path / "first")
+    whole = train(known, config={"steps": 50}, out=tmp_path / "whole", start=first[1])
+    monkeypatch.setattr(training, "_REPORT_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(known, config={"steps": 50}, out=tmp_path / "run", start=first[1], progress=Interrupt(7))
+    for start, shown in ((None, "none"), (first[0], "[0-9a-f]{12}")):
+        with pytest.raises(InputError, match=f"start was [0-9a-f]{{12}} and is now {shown}; give another folder"):
+            train(known, config={"steps": 50}, out=tmp_path / "run", start=start)
+    resumed = train(known, config={"steps": 50}, out=tmp_path / "run", start=first[1])
+    assert weights(resumed) == weights(whole)
+
+
+def test_what_cannot_be_begun_from_is_named_and_nothing_is_written(known, tmp_path) -> None:
+    train(known, seeds=2, out=tmp_path / "first")
+    train(known, seeds=[0], config=[{"lr": 0.1}, {"lr": 0.2}], out=tmp_path / "two")
+    for start, options, message in (
+        (tmp_path / "first", {"seeds": [5]}, "no network of seed 5 to begin from; seeds: 0, 1"),
+        (tmp_path / "two", {}, "holds two networks of seed 0, "),
+        (tmp_path / "none", {}, "nothing to begin from at "),
+        (
+            tmp_path / "first" / "seed0.safetensors",
+            {"config": {"units": 4}},
+            r"weight is \(2, 6\) there and \(2, 4\) in",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(known, out=tmp_path / "out", start=start, **options)
+    assert not (tmp_path / "out").exists()
+
+
 class Clock:
     """Time in which each look takes a second."""
 
