@@ -28,6 +28,7 @@ from entorhinal.paper_figures.ssl_networks import networks, strip
 from entorhinal.paper_figures.supervised_networks import (
     BANINO,
     BF16,
+    CHANCE,
     CONDITIONS,
     CUEVA_WEI,
     FLOAT32,
@@ -50,8 +51,7 @@ from entorhinal.paper_figures.supervised_networks import (
 
 BINS, SMOOTHING_M, UNITS, NULL_MAPS, SHOWN = 44, 0.03, 256, 100, 6
 WALKS, TRIALS = 10, 1000
-CHANCE, LEAST = 0.01, 0.05
-ALIKE = 1.5
+LEAST, ALIKE = 0.05, 1.5
 
 FIGURE = Figure(
     id="supervised_maps",

@@ -1,5 +1,6 @@
 """Which networks trained on places do figures compare?  Shipped ones, and the measures of the project's sweeps."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -11,6 +12,7 @@ from entorhinal.paper_figures.ssl_networks import Condition, median_of
 __all__ = [
     "BANINO",
     "BF16",
+    "CHANCE",
     "CONDITIONS",
     "CUEVA_WEI",
     "FLOAT32",
@@ -43,6 +45,9 @@ NAYEBI = "Nayebi"
 FULL, NAYEBI_FULL = "Sorscher, 4,096 units", "Nayebi, 4,096 units"
 FULL_TF32 = "Sorscher, 4,096 units, tf32"
 FLOAT32, TF32, BF16 = "Sorscher, float32", "Sorscher, tf32", "Sorscher, bf16"
+
+CHANCE = 0.01
+"""Share of units that are above all of 100 maps of noise, if they are noise."""
 
 MEASURES = ("active_units", "score_mean", "score_best", "grid_fraction", "null_fraction", "spacing_m", "path_error_m")
 """Of the sweeps' measures, those that the figures show."""
@@ -99,16 +104,15 @@ def median_or_missing(data: Data, condition: str, measure: str) -> float:
 
 
 def ratio_to_most(data: Data, condition: str, others: tuple[str, ...], measure: str) -> float:
-    """A share of units over the largest of the same in ``others``, none of which counts as less than 1 %, chance."""
+    """A share of units over the largest of the same in ``others``, none of which counts as less than `CHANCE`."""
     most = max(median_or_missing(data, other, measure) for other in others)
-    return median_or_missing(data, condition, measure) / max(most, 0.01)
+    return median_or_missing(data, condition, measure) / max(most, CHANCE)
 
 
 def farthest_ratio(data: Data, conditions: Sequence[str], reference: str, measure: str) -> float:
-    """The median of the condition that is farthest, by its ratio, from that of the reference, over the latter."""
-    wanted = median_or_missing(data, reference, measure)
-    ratios = [median_or_missing(data, condition, measure) / wanted for condition in conditions]
-    return max(ratios, key=lambda ratio: max(ratio, 1 / ratio) if ratio else float("inf"))
+    """A share of units over that of a reference, of the condition where it is farthest from 1; `CHANCE` at least."""
+    wanted, *found = (max(median_or_missing(data, name, measure), CHANCE) for name in (reference, *conditions))
+    return max((value / wanted for value in found), key=lambda ratio: abs(math.log(ratio)))
 
 
 def measured_of(data: Data) -> list[str]:
