@@ -1,5 +1,6 @@
 """The figures of SIC networks begun as modules: claims fail on their controls and follow the data."""
 
+import json
 from dataclasses import replace
 
 import matplotlib
@@ -104,7 +105,7 @@ def test_power_of_a_wave_is_at_its_frequency() -> None:
 
 def test_the_search_is_of_all_its_tables_and_its_claim_follows_them() -> None:
     found = sic_search.compute(lambda done, total: None)
-    assert set(found.table["setting"]) == set(sic_search.NAMES)
+    assert set(found.table["setting"]) == {path.name[0] for path in SEARCH.glob("*.csv")} <= set(sic_search.NAMES)
     assert len(found.table) == sum(len(pd.read_csv(path)) for path in SEARCH.glob("*.csv"))
     (claim,) = sic_search.claims
     assert claim.judge("f", claim.control(found)).verdict == "fails"
@@ -112,3 +113,19 @@ def test_the_search_is_of_all_its_tables_and_its_claim_follows_them() -> None:
     assert claim.judge("f", better).verdict == "holds"
     assert claim.judge("f", replace(found, table=found.table.iloc[:0])).verdict == "not run"
     sic_search.draw(found).draw_without_rendering()
+
+
+def test_tables_of_the_standard_measures_join_the_search(tmp_path, monkeypatch) -> None:
+    noise = [{"state_noise": 0.0, "steps": 9}, {"state_noise": 0.1, "steps": 9}]
+    for name, settings in (("p_few", [{"units": 48}]), ("q_cap", [{"capacity_weight": 0.15}]), ("s_noise", noise)):
+        rows = [{"seed": 0, "independent_modules": 2, "score_median": 0.7, "separation": 0.3}] * len(settings)
+        table = pd.DataFrame(rows).assign(setting=[json.dumps(setting) for setting in settings])
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    monkeypatch.setattr(sic_search, "SEARCH", tmp_path)
+    found = sic_search.compute(lambda done, total: None)
+    assert found.table["setting"].tolist() == ["p", "q", "s", "s"]
+    assert found.table["faithful"].tolist() == [True, False, True, False]
+    assert found.table["code_separation"].tolist() == [0.3] * 4
+    assert sic_search.claims[0].judge("f", found).ours == 1.0
+    canvas = sic_search.draw(found)
+    assert [label.get_text()[-1] for label in canvas.axes[2].get_xticklabels()] == ["p", "q", "s"]
