@@ -33,12 +33,14 @@ from entorhinal.paper_figures.supervised_networks import (
     CUEVA_WEI,
     FLOAT32,
     FULL,
+    GAUSSIAN,
     MEASURES,
     NAYEBI_FULL,
     NO_COST,
     NO_DROPOUT,
     NO_NOISE,
     NO_NOISE_NO_COST,
+    SORSCHER,
     TF32,
     farthest_ratio,
     measured_of,
@@ -83,6 +85,26 @@ def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Clai
 
 
 claims = (
+    Claim(
+        id="sorscher_seeds_grid_units",
+        statement="Trained on place cells with a surround, 512 units, at least one unit in ten is a grid: above all of "
+        "100 noise maps, median of ten seeds of the setting of the shipped network",
+        paper="hexagonal grids (shown)",
+        citation="Sorscher et al. 2019",
+        statistic=lambda data: median_or_missing(data, SORSCHER, "grid_fraction"),
+        control=with_value(SORSCHER, "grid_fraction", CHANCE),
+        low=0.1,
+    ),
+    Claim(
+        id="gaussian_seeds_no_grids",
+        statement="Trained on Gaussian place cells, units are no grids: at most 5 %, median of ten seeds of the "
+        "setting of the shipped network",
+        paper="grids only for special targets",
+        citation="Schaeffer et al. 2022",
+        statistic=lambda data: median_or_missing(data, GAUSSIAN, "grid_fraction"),
+        control=with_value(GAUSSIAN, "grid_fraction", 0.1),
+        high=0.05,
+    ),
     Claim(
         id="cueva_wei_grid_units",
         statement=f"Trained with noise and a cost of activity, at least {LEAST:.0%} of units are grids ({CHANCE:.0%} "

@@ -58,6 +58,10 @@ _SMALL = frozenset(
 _CUEVA_WEI, _BANINO, _NAYEBI = "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"
 _SORSCHER = "supervised/sorscher-v1"
 CONDITIONS = (
+    Condition(SORSCHER, "sorscher", _SORSCHER, {"units": 512, "weight_decay": 3e-4}, _SMALL),
+    Condition(
+        GAUSSIAN, "sorscher_gaussian", _SORSCHER, {"units": 512, "target": "gaussian", "weight_decay": 7e-5}, _SMALL
+    ),
     Condition(CUEVA_WEI, "cueva_wei", _CUEVA_WEI, {}, _SMALL),
     Condition(NO_NOISE, "cueva_wei", _CUEVA_WEI, {"noise": 0.0}, _SMALL),
     Condition(NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0}, _SMALL),

@@ -34,7 +34,7 @@ MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths],
 def as_claimed() -> Data:
     """Data for which every claim holds."""
     share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0, FULL: 0.2, NAYEBI_FULL: 0.2}
-    share |= {FLOAT32: 0.06, TF32: 0.05, BF16: 0.07}
+    share |= {FLOAT32: 0.06, TF32: 0.05, BF16: 0.07, SORSCHER: 0.15}
     measures = dict.fromkeys(supervised_networks.MEASURES, 0.5) | {"path_error_m": 0.1}
     rows = [
         {"condition": c.name, "seed": seed} | measures | {"grid_fraction": share.get(c.name, 0.01)}
@@ -99,7 +99,8 @@ def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monke
 
 
 def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out() -> None:
-    ten = ("cueva_wei", "banino", "nayebi", "sorscher_float32", "sorscher_tf32", "sorscher_bf16")
+    ten = ("cueva_wei", "banino", "nayebi", "sorscher", "sorscher_gaussian")
+    ten += ("sorscher_float32", "sorscher_tf32", "sorscher_bf16")
     three = ("sorscher_full", "sorscher_full_tf32", "nayebi_full")
     for sweep, seeds in ((name, count) for names, count in ((ten, 10), (three, 3)) for name in names):
         plan = Sweep.read(SHIPPED / f"{sweep}.toml")
