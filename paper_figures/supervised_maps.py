@@ -251,7 +251,7 @@ def draw(data: Data) -> Canvas:
     axes = bottom.subplots(1, 3)
     for ax, letter in zip(axes, "bcd", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
-    conditions = measured_of(data)
+    conditions = measured_of(data, "grid_fraction")
     strip(axes[0], data, conditions, "grid_fraction", "grid units")
     axes[0].axhline(CHANCE, color="black", linestyle="--", linewidth=0.6)
     strip(axes[1], data, conditions, "score_best", "highest grid score")

@@ -119,9 +119,9 @@ def farthest_ratio(data: Data, conditions: Sequence[str], reference: str, measur
     return max((value / wanted for value in found), key=lambda ratio: abs(math.log(ratio)))
 
 
-def measured_of(data: Data) -> list[str]:
-    """Names of the conditions of which there are networks."""
-    there = set(data.table["condition"])
+def measured_of(data: Data, measure: str) -> list[str]:
+    """Names of the conditions whose networks have a measure."""
+    there = set(data.table.dropna(subset=measure)["condition"])
     return [condition.name for condition in CONDITIONS if condition.name in there]
 
 

@@ -154,6 +154,6 @@ def draw(data: Data) -> Canvas:
     axes[1].plot([0, 1.1], [0, 1.1], color="black", linestyle="--", linewidth=0.6)
     if len(walked):
         axes[0].legend(fontsize=5)
-    strip(axes[2], data, measured_of(data), "path_error_m", "median error at the end (m)")
+    strip(axes[2], data, measured_of(data, "path_error_m"), "path_error_m", "median error at the end (m)")
     axes[2].axhline(BANINO_ERROR_M, color=plots.BLUE, linestyle="--", linewidth=0.6)
     return canvas

@@ -68,6 +68,13 @@ def test_a_fair_share_without_noise_breaks_the_claim_that_it_is_needed() -> None
         assert claim.judge("f", changed).ours == pytest.approx(0.1 / 0.08)
 
 
+def test_only_measured_conditions_have_a_place() -> None:
+    data = as_claimed()
+    table = data.table[(data.table["condition"] != SORSCHER) | data.table["band_fraction"].notna()]
+    found = supervised_networks.measured_of(Data(table), "grid_fraction")
+    assert found == [c.name for c in CONDITIONS if c.name != SORSCHER]
+
+
 def test_the_precision_that_is_farthest_off_is_judged() -> None:
     claim = next(c for c in supervised_maps.claims if c.id == "sorscher_precision")
     data = as_claimed()
