@@ -18,12 +18,9 @@ from torch import Tensor
 from entorhinal.families.world import World
 from entorhinal.ssl.architecture import rectified_unit
 from entorhinal.ssl.sic import SIC, SICConfig
-from entorhinal.ssl.sic_losses import sic
 from entorhinal.ssl.velocity_network import VelocityNetwork
 
 __all__ = ["SICNoise", "SICNoiseConfig"]
-
-TERMS = ("separation", "invariance", "capacity", "conformal")
 
 
 class SICNoiseConfig(SICConfig):
@@ -34,8 +31,6 @@ class SICNoiseConfig(SICConfig):
 class SICNoise(VelocityNetwork):
     """Rates g ``(B, T, units)`` on the unit sphere; state g ``(B, units)``."""
 
-    near_m: Tensor
-    separation_width: Tensor
     state_noise: Tensor
 
     Config = SICNoiseConfig
@@ -50,7 +45,8 @@ class SICNoise(VelocityNetwork):
     config: SICNoiseConfig
 
     def __init__(self, config: SICNoiseConfig) -> None:
-        super().__init__(config, ("near_m", "separation_width", "state_noise", *(f"{name}_weight" for name in TERMS)))
+        weights = ("separation_weight", "invariance_weight", "capacity_weight", "conformal_weight")
+        super().__init__(config, ("near_m", "separation_width", "state_noise", *weights))
 
     def training_data(self, world: World, seed: int, first: int = 0) -> Iterator[dict[str, Tensor]]:
         """Batches of `SIC` with ``noise``, ξ ``(B, T, N)``."""
@@ -61,20 +57,7 @@ class SICNoise(VelocityNetwork):
             noise = torch.randn(shape, generator=generator, dtype=world.dtype, device=generator.device)
             yield batch | {"noise": noise}
 
-    def loss(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The four terms of `SIC` and their weighted ``total``, each 0-d."""
-        states, step_m = self.unrolled(batch)
-        return sic(
-            states,
-            rectified_unit(self.initial),
-            step_m.cumsum(1),
-            step_m,
-            near_m=self.near_m,
-            separation_width=self.separation_width,
-            weights={name: getattr(self, f"{name}_weight") for name in TERMS},
-            min_step_m=self.config.conformal_min_step_m,
-            max_step_m=self.config.conformal_max_step_m,
-        )
+    loss, terms = SIC.loss, SIC.terms  # the faithful ones, of states with noise; not the kernels' gradients
 
     def unrolled(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         order, velocity_m = batch["order"], batch["velocity_m"]

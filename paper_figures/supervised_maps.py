@@ -71,29 +71,36 @@ FIGURE = Figure(
 )
 
 
-def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Claim:
+def _grids(id: str, condition: str, statement: str, paper: str, citation: str, low: float) -> Claim:
+    """Claims that at least ``low`` of a condition's units are grids, by the median of its networks, not by chance."""
     return Claim(
-        id=f"{model}_full_grid_units",
-        statement="At the paper's size, 4,096 units trained for 100,000 steps, at least one unit in ten of "
-        f"supervised/{model} is a grid: above all of 100 noise maps, median of three seeds",
+        id=id,
+        statement=statement,
         paper=paper,
         citation=citation,
         statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
         control=with_value(condition, "grid_fraction", CHANCE),
-        low=0.1,
+        low=low,
     )
 
 
+def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Claim:
+    statement = (
+        "At the paper's size, 4,096 units trained for 100,000 steps, at least one unit in ten of "
+        f"supervised/{model} is a grid: above all of 100 noise maps, median of three seeds"
+    )
+    return _grids(f"{model}_full_grid_units", condition, statement, paper, citation, 0.1)
+
+
 claims = (
-    Claim(
-        id="sorscher_seeds_grid_units",
-        statement="Trained on place cells with a surround, 512 units, at least one unit in ten is a grid: above all of "
+    _grids(
+        "sorscher_seeds_grid_units",
+        SORSCHER,
+        "Trained on place cells with a surround, 512 units, at least one unit in ten is a grid: above all of "
         "100 noise maps, median of ten seeds of the setting of the shipped network",
-        paper="hexagonal grids (shown)",
-        citation="Sorscher et al. 2019",
-        statistic=lambda data: median_or_missing(data, SORSCHER, "grid_fraction"),
-        control=with_value(SORSCHER, "grid_fraction", CHANCE),
-        low=0.1,
+        "hexagonal grids (shown)",
+        "Sorscher et al. 2019",
+        0.1,
     ),
     Claim(
         id="gaussian_seeds_no_grids",
@@ -105,15 +112,14 @@ claims = (
         control=with_value(GAUSSIAN, "grid_fraction", 0.1),
         high=0.05,
     ),
-    Claim(
-        id="cueva_wei_grid_units",
-        statement=f"Trained with noise and a cost of activity, at least {LEAST:.0%} of units are grids ({CHANCE:.0%} "
+    _grids(
+        "cueva_wei_grid_units",
+        CUEVA_WEI,
+        f"Trained with noise and a cost of activity, at least {LEAST:.0%} of units are grids ({CHANCE:.0%} "
         "by chance): above all of 100 noise maps, median of ten seeds",
-        paper="grid-like units emerge (shown), square ones in a square box",
-        citation="Cueva & Wei 2018",
-        statistic=lambda data: median_or_missing(data, CUEVA_WEI, "grid_fraction"),
-        control=with_value(CUEVA_WEI, "grid_fraction", CHANCE),
-        low=LEAST,
+        "grid-like units emerge (shown), square ones in a square box",
+        "Cueva & Wei 2018",
+        LEAST,
     ),
     Claim(
         id="cueva_wei_band_units",
@@ -145,14 +151,13 @@ claims = (
         control=with_value(BANINO, "grid_fraction", CHANCE),
         **within(129 / 512),
     ),
-    Claim(
-        id="banino_grid_units",
-        statement=f"With dropout at least {LEAST:.0%} of the linear units are grids",
-        paper="grid-like units emerge (shown)",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, BANINO, "grid_fraction"),
-        control=with_value(BANINO, "grid_fraction", CHANCE),
-        low=LEAST,
+    _grids(
+        "banino_grid_units",
+        BANINO,
+        f"With dropout at least {LEAST:.0%} of the linear units are grids",
+        "grid-like units emerge (shown)",
+        "Banino et al. 2018",
+        LEAST,
     ),
     Claim(
         id="banino_no_dropout_no_grids",
