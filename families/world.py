@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from entorhinal.families.errors import InputError
+from entorhinal.families.walk_kernel import has_walk_kernel, walk_in_a_box
 
 __all__ = [
     "Arena",
@@ -269,30 +270,15 @@ class World:
         generator = self.generator(seed)
         arena, d = self.arena, self.arena.dimensions
         position = self.starts(batch, generator) if start_m is None else start_m.to(self.device, self.dtype)
-        start = position
-        low, high = arena.bounds_m(position)
         uniform = self._uniform(batch, steps, generator=generator)
         stride_m = speed_m_s * self.dt_s * torch.sqrt(-2 * torch.log1p(-uniform))
         turn = turning_rad_s * self.dt_s * self._normal(batch, steps, generator=generator)
         heading = 2 * math.pi * self._uniform(batch, generator=generator)
-        displacement = torch.empty(batch, steps, d, device=self.device, dtype=self.dtype)
-        for t in range(steps):
-            direction = torch.stack((heading.cos(), heading.sin()), -1)[:, :d]
-            if d == 1:
-                direction = torch.where(direction < 0, -1.0, 1.0).to(self.dtype)
-            step = stride_m[:, t, None] * direction
-            heading = heading + turn[:, t]
-            if arena.walls:
-                # outward normal of the wall that is near and ahead, per axis: -1, 0 or +1
-                ahead = ((position > high - wall_zone_m) & (direction > 0)).to(self.dtype)
-                ahead = ahead - ((position < low + wall_zone_m) & (direction < 0)).to(self.dtype)
-                facing = ahead.abs().sum(-1) > 0
-                step = torch.where(facing[:, None], 0.25 * step, step)
-                heading = torch.where(facing, _along_wall(direction, ahead) + turn[:, t], heading)
-                step = torch.clamp(position + step, low, high) - position
-            displacement[:, t] = step
-            position = arena.wrap(position + step)
-        return Trajectories.from_displacements(start, displacement, self.dt_s, arena)
+        if arena.walls and d == 2 and has_walk_kernel(position):
+            displacement = walk_in_a_box(position, heading, stride_m, turn, *arena.bounds_m(position), wall_zone_m)
+        else:
+            displacement = _walked(arena, position, heading, stride_m, turn, wall_zone_m)
+        return Trajectories.from_displacements(position, displacement, self.dt_s, arena)
 
     def iid_steps(self, batch: int, steps: int, *, seed: int, max_step_m: float = 0.15) -> Trajectories:
         """Independent uniform steps in ``[-max_step_m, max_step_m]^D`` from the origin (Schaeffer et al. 2023).
@@ -331,6 +317,31 @@ class World:
 
     def _normal(self, *shape: int, generator: torch.Generator) -> Tensor:
         return torch.randn(*shape, generator=generator, device=self.device, dtype=self.dtype)
+
+
+def _walked(
+    arena: Arena, position: Tensor, heading: Tensor, stride_m: Tensor, turn: Tensor, wall_zone_m: float
+) -> Tensor:
+    """Displacements ``(B, T, D)`` from position ``(B, D)`` and heading ``(B,)``; stride_m and turn are ``(B, T)``."""
+    d, dtype, (low, high) = arena.dimensions, position.dtype, arena.bounds_m(position)
+    displacement = position.new_empty(*stride_m.shape, d)
+    for t in range(stride_m.shape[1]):
+        direction = torch.stack((heading.cos(), heading.sin()), -1)[:, :d]
+        if d == 1:
+            direction = torch.where(direction < 0, -1.0, 1.0).to(dtype)
+        step = stride_m[:, t, None] * direction
+        heading = heading + turn[:, t]
+        if arena.walls:
+            # outward normal of the wall that is near and ahead, per axis: -1, 0 or +1
+            ahead = ((position > high - wall_zone_m) & (direction > 0)).to(dtype)
+            ahead = ahead - ((position < low + wall_zone_m) & (direction < 0)).to(dtype)
+            facing = ahead.abs().sum(-1) > 0
+            step = torch.where(facing[:, None], 0.25 * step, step)
+            heading = torch.where(facing, _along_wall(direction, ahead) + turn[:, t], heading)
+            step = torch.clamp(position + step, low, high) - position
+        displacement[:, t] = step
+        position = arena.wrap(position + step)
+    return displacement
 
 
 def _along_wall(direction: Tensor, ahead: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ FIGURE = Figure(
         "A dot a network of the tables of docs/sic_search.md, in their order; bars: medians; orange: the loss "
         "and walks of the paper, whatever the start. (a) Independent modules (open: independence was not measured, "
         "all that were found). (b) Smallest over median code distance within 3 m (from o on 4 m); dotted: 0.25. (c) "
-        "Median grid score of active units in a 4 m box, not kept of o. held: modules may not couple for the first part of "
-        "training."
+        "Median grid score of active units in a 4 m box, not kept of o. held: modules may not couple for the first "
+        "part of training."
     ),
     models=("ssl/sic_modular-v1", "ssl/sic-v1"),
 )

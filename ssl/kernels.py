@@ -12,19 +12,17 @@ on data, so that a whole training step fits in a CUDA graph.
 Letters: S networks, N units, H hidden units, B trajectories, T steps, M = B·T states, P parameters of a network.
 """
 
-import importlib
-import importlib.util
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
-from typing import Any, Literal, no_type_check
+from typing import Literal, no_type_check
 
 import torch
 from torch import Tensor
+
+from entorhinal.families.kernel import fused, jit, tl, triton
 
 __all__ = [
     "Activation",
@@ -53,19 +51,9 @@ Precision = Literal["float32", "tf32", "bf16"]
 SMALLEST_NORM = 1e-8
 TILE_ROWS = 128  # the pair kernel's states are padded to a multiple of this
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-triton: Any = importlib.import_module("triton") if HAS_TRITON else None
-tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
-
-
-def _jit(function: Any) -> Any:
-    return triton.jit(function) if HAS_TRITON else function
-
 
 def _fused(tensor: Tensor) -> bool:
-    """Is there a kernel for this tensor? On a CPU only in Triton's interpreter, which is for tests."""
-    where = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    return HAS_TRITON and where and tensor.dtype == torch.float32
+    return fused(tensor, torch.float32)
 
 
 @cache
@@ -230,7 +218,7 @@ def _matrix_tile(units: int, dtype: torch.dtype) -> tuple[int, int, bool, int, i
     return columns, rows, False, 4, 1
 
 
-@_jit
+@jit
 @no_type_check
 def _two_columns(vector):
     """A vector as two columns of float16 whose sum it is, and 14 of zeros: the least that tensor cores multiply."""
@@ -240,7 +228,7 @@ def _two_columns(vector):
     return tl.where(place[None, :] == 0, high[:, None], tl.where(place[None, :] == 1, low[:, None], 0.0))
 
 
-@_jit
+@jit
 @no_type_check
 def _rollout_kernel(
     matrices,
@@ -305,7 +293,7 @@ def _rollout_kernel(
     tl.store(total_out + (s * B + b) * N + column, total, mask=inside)
 
 
-@_jit
+@jit
 @no_type_check
 def _rollout_backward_kernel(
     matrices,
@@ -433,7 +421,7 @@ def _signed_square(near_m: Tensor) -> Tensor:
     return near_m * near_m.abs()
 
 
-@_jit
+@jit
 @no_type_check
 def _count_kernel(
     position,
@@ -631,7 +619,7 @@ def _pair_tile(columns: int, precision: Precision) -> tuple[int, int, int, int]:
     return table[precision][(columns > 128) + (columns > 256)]
 
 
-@_jit
+@jit
 @no_type_check
 def _centre_kernel(
     states,
@@ -657,7 +645,7 @@ def _centre_kernel(
     tl.store(squares + s * PADDED + row, tl.where(row < M, square, float("inf")))
 
 
-@_jit
+@jit
 @no_type_check
 def _pair_kernel(
     states,
@@ -858,7 +846,7 @@ def adam_step_reference_(
     parameters.addcmul_(torch.div(mean, spread, out=spread), -rate / correction1)
 
 
-@_jit
+@jit
 @no_type_check
 def _adam_kernel(
     parameters,

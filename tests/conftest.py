@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from entorhinal.families.kernel import HAS_TRITON
+
 torch.set_num_threads(
     1
 )  # tests are many small operations, and threads that wait for each other on a busy machine crawl
@@ -21,6 +23,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+_INTERPRETED = HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("cpu", marks=pytest.mark.skipif(not _INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> str:
+    """Where kernels run: on a CUDA device, and on a CPU only in Triton's interpreter."""
+    return request.param
 
 
 collect_ignore = ["plugin_example"]  # its tests run where it is installed: tests/families/test_template.py

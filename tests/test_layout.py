@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "benchmarks": {"families", "ssl", "analysis"},
     "paper_figures": {"families", "ssl", "analysis", "benchmarks"},
 }
-SSL_MAY_IMPORT_OF_FAMILIES = {"model", "world", "codes", "checkpoint", "errors"}
+SSL_MAY_IMPORT_OF_FAMILIES = {"model", "world", "codes", "checkpoint", "errors", "kernel"}
 LIMIT_BYTES = 40 * 2**20
 
 

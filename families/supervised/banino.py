@@ -23,6 +23,8 @@ from torch import Tensor
 
 from entorhinal.families.codes import softmax_place_cells
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
+from entorhinal.families.supervised.kernels import place_cell_cross_entropy, place_code
+from entorhinal.families.supervised.lstm import lstm_step_, lstm_step_backward_
 from entorhinal.families.supervised.walks import batch_generator, batches_of_walks, check_box, check_plane
 from entorhinal.families.world import Arena, Trajectories, World
 
@@ -233,6 +235,62 @@ class Banino(Model):
         of_place = _cross_entropy(self.place_code(batch["position_m"]), place)
         of_heading = _cross_entropy(self.heading_code(batch["heading"]), heading)
         return {"total": of_place + of_heading, "place": of_place, "head_direction": of_heading}
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once; rows are B trajectories, a step after the other."""
+        movement, heading, position_m, uniform = (
+            batch[name].transpose(0, 1).flatten(0, 1) for name in ("movement", "heading", "position_m", "uniform")
+        )
+        (trajectories, steps, _), n, networks = batch["movement"].shape, self.config.cells, len(params["bias"])
+        places = buffers["centre_m"], buffers["place_width_m"]
+        cosine = heading @ torch.stack((buffers["preferred_rad"].cos(), buffers["preferred_rad"].sin()))
+        heading_code = torch.softmax(buffers["concentration"][:, None, None] * cosine, -1)  # (S, T·B, directions)
+
+        codes = {"place": place_code(batch["start_m"], *places), "heading": heading_code[:, :trajectories]}
+        begun = sum(code @ params[f"start_{name}"].mT for name, code in codes.items())
+        hidden, cell = cosine.new_empty(2, networks, steps + 1, trajectories, n)
+        hidden[:, 0], cell[:, 0] = begun[..., :n], begun[..., n:]
+        drive = torch.baddbmm(params["bias"][:, None], movement.expand(networks, -1, -1), params["input"].mT)
+        gates = drive.view(networks, steps, trajectories, 4 * n)
+        for t in range(steps):
+            gates[:, t].baddbmm_(hidden[:, t], params["recurrent"].mT)
+            lstm_step_(gates[:, t], cell[:, t], cell[:, t + 1], hidden[:, t + 1])
+        seen, dropout = hidden[:, 1:].flatten(1, 2), buffers["dropout"][:, None, None]  # h of all rows
+        kept = (uniform >= dropout).to(seen) / (1 - dropout)
+        rates = (seen @ params["linear"].mT).mul_(kept)
+        place_logits, heading_logits = (
+            torch.baddbmm(params[f"{name}_bias"][:, None], rates, params[f"{name}_readout"].mT)
+            for name in ("place", "heading")
+        )
+        by_place, of_place = place_cell_cross_entropy(place_logits, position_m, *places)
+        predicted = torch.log_softmax(heading_logits, -1)
+        of_heading = -(heading_code * predicted).sum(-1).mean(-1)
+        by_heading = (predicted.exp() - heading_code) / len(heading)
+
+        by_rates = torch.baddbmm(by_place @ params["place_readout"], by_heading, params["heading_readout"]).mul_(kept)
+        by_hidden = (by_rates @ params["linear"]).view(networks, steps, trajectories, n)
+        by_cell = torch.zeros_like(by_hidden[:, 0])
+        for t in reversed(range(steps)):
+            lstm_step_backward_(gates[:, t], cell[:, t], cell[:, t + 1], by_hidden[:, t], by_cell)
+            if t:
+                by_hidden[:, t - 1].baddbmm_(gates[:, t], params["recurrent"])
+        by_begun = torch.cat((gates[:, 0] @ params["recurrent"], by_cell), -1)
+        by_gates = gates.flatten(1, 2)  # gates are the gradients by what drives them now
+
+        grads = {
+            "input": by_gates.mT @ movement,
+            "recurrent": by_gates.mT @ hidden[:, :-1].flatten(1, 2),
+            "bias": by_gates.sum(1),
+            "linear": by_rates.mT @ seen,
+            "place_readout": by_place.mT @ rates,
+            "place_bias": by_place.sum(1),
+            "heading_readout": by_heading.mT @ rates,
+            "heading_bias": by_heading.sum(1),
+        }
+        grads |= {f"start_{name}": by_begun.mT @ code for name, code in codes.items()}
+        return grads, {"total": of_place + of_heading, "place": of_place, "head_direction": of_heading}
 
 
 def _cross_entropy(target: Tensor, logits: Tensor) -> Tensor:

@@ -197,3 +197,52 @@ class CuevaWei(Model):
         weights = self.weight_cost * (self.input.square().mean() + self.readout.square().mean())
         total = error + activity + weights
         return {"total": total, "error_m2": error, "activity_cost": activity, "weight_cost": weights}
+
+    def population_gradients(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What autograd finds for `loss`, for S networks at once; rows are B trajectories, a step after the other."""
+        movement, position_m, noise = (
+            batch[name].transpose(0, 1).flatten(0, 1) for name in ("movement", "position_m", "noise")
+        )
+        (trajectories, steps, _), n, fraction = batch["movement"].shape, self.config.units, self.config.step_fraction
+        activity_cost, weight_cost = buffers["activity_cost"], buffers["weight_cost"]
+        w, w_in, w_out = (params[name] for name in ("recurrent", "input", "readout"))
+        networks, rows = len(w), len(movement)
+
+        x0 = batch["start_m"] @ params["start"].mT
+        drive = torch.baddbmm(params["bias"][:, None], movement.expand(networks, -1, -1), w_in.mT)
+        x = drive.add_(buffers["noise"][:, None, None] * noise).mul_(fraction).view(networks, steps, trajectories, n)
+        u = x.new_empty(networks, steps + 1, trajectories, n)
+        torch.tanh(x0, out=u[:, 0])
+        for t in range(steps):
+            x[:, t].baddbmm_(u[:, t], w.mT, alpha=fraction).add_(x[:, t - 1] if t else x0, alpha=1 - fraction)
+            torch.tanh(x[:, t], out=u[:, t + 1])
+        rates = u[:, 1:].flatten(1, 2)
+        missed_m = rates @ w_out.mT - position_m
+        error, activity = missed_m.square().mean((1, 2)), activity_cost * rates.square().mean((1, 2))
+        weights = weight_cost * (w_in.square().mean((1, 2)) + w_out.square().mean((1, 2)))
+
+        by_missed = missed_m / rows
+        by_rates = torch.baddbmm((2 * activity_cost / (rows * n))[:, None, None] * rates, by_missed, w_out)
+        by_x = by_rates.view(networks, steps, trajectories, n)  # in the place of the gradients by u
+        for t in reversed(range(steps)):
+            if t + 1 < steps:
+                by_x[:, t].baddbmm_(by_x[:, t + 1], w, alpha=fraction)
+            by_x[:, t].addcmul_(by_x[:, t] * u[:, t + 1], u[:, t + 1], value=-1)
+            if t + 1 < steps:
+                by_x[:, t].add_(by_x[:, t + 1], alpha=1 - fraction)
+        by_u0 = fraction * by_x[:, 0] @ w
+        by_x0 = by_u0 * (1 - u[:, 0].square()) + (1 - fraction) * by_x[:, 0]
+        by_drive = by_rates.mul_(fraction)
+
+        cost = (2 * weight_cost)[:, None, None]
+        grads = {
+            "start": by_x0.mT @ batch["start_m"],
+            "input": by_drive.mT @ movement + cost / w_in[0].numel() * w_in,
+            "recurrent": by_drive.mT @ u[:, :-1].flatten(1, 2),
+            "bias": by_drive.sum(1),
+            "readout": by_missed.mT @ rates + cost / w_out[0].numel() * w_out,
+        }
+        total = error + activity + weights
+        return grads, {"total": total, "error_m2": error, "activity_cost": activity, "weight_cost": weights}

@@ -12,16 +12,13 @@ so that a whole training step fits in a CUDA graph.
 Letters: S networks, N units, P place cells, B trajectories, T steps, M rows (positions).
 """
 
-import importlib
-import importlib.util
-import os
-from types import SimpleNamespace
 from typing import Any, Literal, no_type_check
 
 import torch
 from torch import Tensor
 
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
+from entorhinal.families.kernel import fused, jit, tl
 
 __all__ = [
     "Precision",
@@ -46,22 +43,12 @@ __all__ = [
 
 Precision = Literal["float32", "tf32", "bf16"]
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-triton: Any = importlib.import_module("triton") if HAS_TRITON else None
-tl: Any = importlib.import_module("triton.language") if HAS_TRITON else SimpleNamespace(constexpr=object)
-
 _TILE = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}  # of the kernels of a step
 _TINY = torch.finfo(torch.float32).tiny
 
 
-def _jit(function: Any) -> Any:
-    return triton.jit(function) if HAS_TRITON else function
-
-
 def _fused(tensor: Tensor) -> bool:
-    """Is there a kernel for this tensor? On a CPU only in Triton's interpreter, which is for tests."""
-    where = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    return HAS_TRITON and where and tensor.dtype in (torch.float32, torch.bfloat16)
+    return fused(tensor, torch.float32, torch.bfloat16)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -225,7 +212,7 @@ def _row_block(places: int) -> dict[str, int]:
     return {"BLOCK": block, "num_warps": min(16, max(1, block // 512))}
 
 
-@_jit
+@jit
 @no_type_check
 def _code(
     position_m,
@@ -258,7 +245,7 @@ def _code(
     return code
 
 
-@_jit
+@jit
 @no_type_check
 def _place_code_kernel(
     position_m,
@@ -280,7 +267,7 @@ def _place_code_kernel(
     tl.store(out + (s * M + m) * P + place, code.to(out.dtype.element_ty), mask=place < P)
 
 
-@_jit
+@jit
 @no_type_check
 def _place_cell_cross_entropy_kernel(
     logits,
@@ -320,7 +307,7 @@ def _grid(rows: int, units: int, networks: int) -> tuple[int, int, int]:
     return -(-rows // _TILE["ROWS"]), -(-units // _TILE["COLUMNS"]), networks
 
 
-@_jit
+@jit
 @no_type_check
 def _tile(B, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Rows, units and network of a program, and which of its tile there are."""
@@ -329,7 +316,7 @@ def _tile(B, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     return row, unit, tl.program_id(2).to(tl.int64), (row < B)[:, None] & (unit < N)[None, :]
 
 
-@_jit
+@jit
 @no_type_check
 def _moved(displacement_m, row, B):
     """Δx and Δy of rows, as columns."""
@@ -337,7 +324,7 @@ def _moved(displacement_m, row, B):
     return dx[:, None], tl.load(displacement_m + 2 * row + 1, mask=row < B, other=0.0)[:, None]
 
 
-@_jit
+@jit
 @no_type_check
 def _drive(weights, dx, dy, inside, WIDTH: tl.constexpr):
     """What displacements drive, by WIDTH weights of each unit; a third is constant."""
@@ -348,7 +335,7 @@ def _drive(weights, dx, dy, inside, WIDTH: tl.constexpr):
     return drive
 
 
-@_jit
+@jit
 @no_type_check
 def _store_slopes(out, by_drive, dx, dy, inside, WIDTH: tl.constexpr):
     """The gradient by the weights of `_drive`: sums over rows."""
@@ -420,7 +407,7 @@ def rectified_step_backward_reference_(gradient: Tensor, state: Tensor, displace
     return (gradient.mT @ displacement_m)[None]
 
 
-@_jit
+@jit
 @no_type_check
 def _rectified_step_kernel(
     state,
@@ -441,7 +428,7 @@ def _rectified_step_kernel(
     tl.store(at, tl.where(drive < 0, 0.0, drive).to(state.dtype.element_ty), mask=kept)
 
 
-@_jit
+@jit
 @no_type_check
 def _rectified_step_backward_kernel(
     gradient,
@@ -575,7 +562,7 @@ def rectified_reference(sums: Tensor, bias: Tensor) -> Tensor:
     return (sums + bias[:, None]).relu_()
 
 
-@_jit
+@jit
 @no_type_check
 def _gated_step_kernel(
     product,
@@ -609,7 +596,7 @@ def _gated_step_kernel(
     tl.store(after + s * after_stride + tile, state.to(after.dtype.element_ty), mask=kept)
 
 
-@_jit
+@jit
 @no_type_check
 def _gated_step_backward_kernel(
     active,
@@ -650,7 +637,7 @@ def _gated_step_backward_kernel(
     tl.store(earlier, gained.to(by_before.dtype.element_ty), mask=kept)
 
 
-@_jit
+@jit
 @no_type_check
 def _rectified_kernel(sums, bias, out, M, N, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """One program a tile."""

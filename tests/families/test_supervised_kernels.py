@@ -4,7 +4,6 @@ Kernels run on a CUDA device (tests marked ``gpu``), and elsewhere only in Trito
 """
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,6 @@ from entorhinal.families.supervised.schaeffer import Schaeffer
 from entorhinal.families.supervised.sorscher import PlaceNetwork, Sorscher
 from entorhinal.families.world import World
 
-INTERPRETED = kernels.HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
-DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")),
-    pytest.param("cuda", marks=pytest.mark.gpu),
-]
 TINY = {"units": 12, "place_cells": 20, "batch": 3, "steps_per_trajectory": 5}
 SETTINGS: list[dict[str, Any]] = [
     {"seed": 0, "weight_decay": 1e-4},
@@ -157,7 +151,6 @@ def test_a_network_that_diverges_stops_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(load(paths[0]).state_dict()[name], value)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("surround", [True, False])
 @pytest.mark.parametrize(("rows", "places"), [(3, 5), (9, 100), (2, 512), (2, 700)])
 def test_place_cell_kernels_equal_twins(rows: int, places: int, surround: bool, device: str) -> None:
@@ -207,7 +200,6 @@ def test_far_from_all_centres_the_target_is_uniform_and_nan_stays_in_its_network
     assert gradient[1, 1].isnan().all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("trajectories", "units"), [(3, 5), (70, 130), (32, 128)])
 def test_step_kernels_equal_twins(trajectories: int, units: int, device: str) -> None:
     generator = torch.Generator().manual_seed(units)
@@ -228,7 +220,6 @@ def test_step_kernels_equal_twins(trajectories: int, units: int, device: str) ->
     torch.testing.assert_close(found.cpu(), by_input, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("trajectories", "units"), [(3, 5), (70, 130), (32, 128)])
 def test_gated_kernels_equal_twins(trajectories: int, units: int, device: str) -> None:
     generator = torch.Generator().manual_seed(units)
@@ -258,7 +249,6 @@ def test_gated_kernels_equal_twins(trajectories: int, units: int, device: str) -
     compare()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("rows", "units"), [(3, 5), (70, 130), (32, 128)])
 def test_rectified_kernel_equals_its_twin(rows: int, units: int, device: str) -> None:
     generator = torch.Generator().manual_seed(units)
@@ -270,7 +260,6 @@ def test_rectified_kernel_equals_its_twin(rows: int, units: int, device: str) ->
         torch.testing.assert_close(found.cpu(), kernels.rectified_reference(sums, bias).to(dtype), equal_nan=True)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", BY_HAND)
 @pytest.mark.parametrize("target", ["dog", "gaussian"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entorhinal.families.errors import InputError
+from entorhinal.families.walk_kernel import walk_in_a_box
 from entorhinal.families.world import (
     Arena,
     Trajectories,
     World,
+    _walked,
     load_recording,
     recorded_trajectory,
 )
@@ -160,3 +162,19 @@ def test_walk_on_the_gpu() -> None:
     walk = World(Arena.square(1.0), device="cuda").walk(4, 100, seed=0)
     assert walk.position_m.device.type == "cuda"
     assert walk.arena.contains(walk.position_m).all()
+
+
+def test_walks_of_the_kernel_are_those_of_steps_one_by_one(device: str) -> None:
+    arena, generator = Arena.square(1.0), torch.Generator().manual_seed(0)
+    position_m = World(arena).starts(300, generator)
+    heading_rad, stride_m = 6.28 * torch.rand(300, generator=generator), 0.03 * torch.rand(300, 60, generator=generator)
+    turn_rad = 0.2 * torch.randn(300, 60, generator=generator)
+    position_m[:3] = torch.tensor([[0.495, 0.495], [0.495, 0.0], [0.0, -0.495]])  # a corner, and walls met head on
+    heading_rad[:3] = torch.tensor([0.7, 0.0, -math.pi / 2])
+    wanted = _walked(arena, position_m, heading_rad, stride_m, turn_rad, 0.03)
+    assert (wanted.norm(dim=-1) < 0.3 * stride_m).any(0).all()  # at any step some walk meets a wall
+    given = [value.to(device) for value in (position_m, heading_rad, stride_m, turn_rad)]
+    found = walk_in_a_box(*given, *arena.bounds_m(given[0]), 0.03).cpu()
+    same = (found - wanted).abs().amax((1, 2)) < 1e-5
+    assert same.double().mean() > 0.98  # rounding may decide whether a wall is near
+    assert ((position_m + found.sum(1)).abs() < 0.5 + 1e-5).all()

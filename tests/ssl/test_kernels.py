@@ -3,7 +3,6 @@
 Kernels run on a CUDA device (tests marked ``gpu``), and elsewhere only in Triton's interpreter: ``TRITON_INTERPRET=1``.
 """
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +16,6 @@ from entorhinal.ssl.kernels import Precision
 WEIGHTS = ("separation", "invariance", "capacity", "conformal")
 STEPS_M = {"conformal_min_step_m": 0.02, "conformal_max_step_m": 0.1}
 TOLERANCE = {"float32": 1e-5, "tf32": 0.02, "bf16": 0.02}
-INTERPRETED = kernels.HAS_TRITON and os.environ.get("TRITON_INTERPRET") == "1"
-DEVICES = [
-    pytest.param("cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")),
-    pytest.param("cuda", marks=pytest.mark.gpu),
-]
 
 
 def problem(
@@ -281,13 +275,11 @@ def test_twin_of_adam_equals_torch(decoupled: bool) -> None:
     assert compare_with_torch(decoupled, "cpu", torch.float64, kernels.adam_step_reference_) < 1e-9
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_adam_kernel_equals_torch(decoupled: bool, device: str) -> None:
     assert compare_with_torch(decoupled, device, torch.float32, kernels.adam_step_) < 1e-4
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_adam_kernel_late_in_training(device: str) -> None:
     (parameters, gradient), settings = optimiser_problem(device, torch.float32)
     for taken in (0, 9, 60, 1000, 10**6):
@@ -299,14 +291,12 @@ def test_adam_kernel_late_in_training(device: str) -> None:
         assert error(outs[0], outs[1].cpu()) < 1e-5
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 5, 7, 17), (2, 3, 50, 33)])
 def test_rollout_kernels_equal_twins(shape: tuple[int, int, int, int], device: str) -> None:
     networks, trajectories, steps, units = shape
     check_rollout(networks, trajectories, steps, units, device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_rollout_kernels_with_matrices_too_large_for_one_tile(device: str) -> None:
     check_rollout(1, 2, 2, 300, device)
 
@@ -333,7 +323,6 @@ def check_rollout(networks: int, trajectories: int, steps: int, units: int, devi
     assert error(by_start, expected_backward[1]) < 1e-5
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize(("count", "units"), [(2, 1), (130, 5), (301, 40)])
@@ -367,7 +356,6 @@ def check_pairs(
         assert error(term[:, None], value[:, None]) <= TOLERANCE[precision]
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("shape", [(3, 5, 9, 17, 12)])
 def test_population_gradients_of_kernels(shape: Any, precision: Precision, device: str) -> None:
