@@ -4,7 +4,7 @@
 
 A floor is what the least number of operations and bytes would take at the rates of a large product and a large copy,
 measured in the same run: no version can be much faster. Times are medians; machines are shared, so read the ratios. On
-a CUDA device `bench_sorscher` and `bench_sic` follow, at the sizes of the papers; `bench_analysis` has the measures,
+a CUDA device `bench_supervised` and `bench_sic` follow, at the sizes of the papers; `bench_analysis` has the measures,
 `bench_attractors` the sheets, `bench_decoding` the maximum-likelihood decoder of the phase codes.
 """
 
@@ -27,6 +27,8 @@ from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.training import _Folder, _Run
 from entorhinal.families.model import Model, Recipe
+from entorhinal.families.supervised.banino import Banino
+from entorhinal.families.supervised.cueva_wei import CuevaWei
 from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.sorscher import Sorscher
 from entorhinal.families.world import Arena, World
@@ -74,6 +76,18 @@ class AutogradSorscher(Sorscher):
 
 class AutogradNayebi(Nayebi):
     """`Nayebi` without its own gradients."""
+
+    population_gradients = None  # type: ignore[assignment]
+
+
+class AutogradBanino(Banino):
+    """`Banino` without its own gradients."""
+
+    population_gradients = None  # type: ignore[assignment]
+
+
+class AutogradCuevaWei(CuevaWei):
+    """`CuevaWei` without its own gradients."""
 
     population_gradients = None  # type: ignore[assignment]
 
@@ -246,9 +260,9 @@ def main() -> None:
     bench_analysis.report()
     bench_decoding.report()
     if device.type == "cuda":
-        from entorhinal.benchmarks import bench_sic, bench_sorscher
+        from entorhinal.benchmarks import bench_sic, bench_supervised
 
-        bench_sorscher.report()
+        bench_supervised.report()
         bench_sic.report()
 
 

@@ -249,7 +249,7 @@ class Banino(Model):
         heading_code = torch.softmax(buffers["concentration"][:, None, None] * cosine, -1)  # (S, T·B, directions)
 
         codes = {"place": place_code(batch["start_m"], *places), "heading": heading_code[:, :trajectories]}
-        begun = sum(code @ params[f"start_{name}"].mT for name, code in codes.items())
+        begun = torch.cat(list(codes.values()), -1) @ torch.cat([params[f"start_{name}"] for name in codes], -1).mT
         hidden, cell = cosine.new_empty(2, networks, steps + 1, trajectories, n)
         hidden[:, 0], cell[:, 0] = begun[..., :n], begun[..., n:]
         drive = torch.baddbmm(params["bias"][:, None], movement.expand(networks, -1, -1), params["input"].mT)

@@ -1,23 +1,35 @@
-"""How fast is a training step of supervised/sorscher and nayebi, and how far is it from what the device could do?
+"""How fast is a training step of the supervised models, and how far is it from what the device could do?
 
-    python -m entorhinal.benchmarks.bench_sorscher [--precision tf32 bf16] [--device cuda]
+    python -m entorhinal.benchmarks.bench_supervised [--precision tf32 bf16] [--device cuda]
 
-A step is the harness's (gradients, clipping, NaN stop, Adam), on CUDA in one graph; "with data" makes a new batch on
-the device for every step. The floor is counted from operations and bytes, against a product in that precision and a
+A step is the harness's (gradients, clipping, NaN stop, optimiser), on CUDA in one graph; "with data" makes a new batch
+on the device for every step. The floor is counted from operations and bytes, against a product in that precision and a
 copy, both measured in the same run. Reference: the harness's own ``vmap(grad(loss))``. On a CPU sizes are small.
+supervised/cueva_wei and banino are small networks on long walks: their steps wait for each other, far from the floor.
 """
 
 import argparse
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from entorhinal.benchmarks.bench import AutogradNayebi, AutogradSorscher, Rates, milliseconds, training_step
+from entorhinal.benchmarks.bench import (
+    AutogradBanino,
+    AutogradCuevaWei,
+    AutogradNayebi,
+    AutogradSorscher,
+    Rates,
+    milliseconds,
+    training_step,
+)
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.training import matmul_precision
+from entorhinal.families.model import Model
+from entorhinal.families.supervised.banino import Banino, BaninoConfig
+from entorhinal.families.supervised.cueva_wei import CuevaWei
 from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.sorscher import PlaceNetwork, Sorscher
 from entorhinal.families.supervised.walks import BLOCK
@@ -33,6 +45,23 @@ KINDS: dict[type[PlaceNetwork], tuple[type[PlaceNetwork], int, int]] = {
     Nayebi: (AutogradNayebi, 3, 5),
 }
 """The same without gradients of its own; products with N×N weights in a step of the walk; how many such weights."""
+
+SMALL: dict[type[Model], tuple[type[Model], Callable[[Any], int]]] = {
+    Banino: (
+        AutogradBanino,
+        lambda c: 6 * c.batch * c.steps_per_trajectory * (4 * c.cells * (c.cells + 3) + c.units * _read_by(c)),
+    ),
+    CuevaWei: (AutogradCuevaWei, lambda c: 6 * c.batch * c.steps_per_trajectory * c.units * (c.units + 4)),
+}
+"""The same without gradients of its own, and the operations of its products."""
+
+NETWORKS = {"cuda": (1, 10), "cpu": (2,)}
+SHORT: dict[str, dict[str, int]] = {"cuda": {}, "cpu": {"batch": 4, "steps_per_trajectory": 10}}
+"""Changes of the papers' configs."""
+
+
+def _read_by(config: BaninoConfig) -> int:
+    return config.cells + config.place_cells + config.head_direction_cells
 
 
 def rates(precision: Precision, device: torch.device) -> Rates:
@@ -58,12 +87,17 @@ def floor_ms(
 
 
 def step_ms(
-    kind: type[PlaceNetwork], size: Size, precision: Precision, device: torch.device, *, fresh: bool = False
+    kind: type[Model],
+    networks: int,
+    config: dict[str, int],
+    precision: Precision,
+    device: torch.device,
+    *,
+    fresh: bool = False,
 ) -> float:
     """Milliseconds of a training step; with fresh, a mean over whole blocks of batches, their making included."""
-    networks, units, batch = size
     with matmul_precision(precision):
-        members = [kind.make(units=units, batch=batch, seed=k) for k in range(networks)]
+        members = [kind.make(**config, seed=k) for k in range(networks)]
         step = training_step(members, device, fresh=fresh)
         found = _mean_ms(step, 2 * BLOCK, device) if fresh else milliseconds(step, device)
     if device.type == "cuda":
@@ -88,19 +122,39 @@ def report(precisions: Sequence[Precision] = ("tf32", "bf16", "float32"), device
     """Print the time of a step by size and precision, beside its floor and the harness's differentiation."""
     where = choose_device(device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
-    print(f"512 place cells, T 20, {name}")
+    print(f"512 place cells, T 20; banino and cueva_wei as their papers, on CUDA; {name}")
     columns = ("precision", "networks", "units", "batch", "ms a step", "with data", "floor, ms", "over its floor")
-    print(f"{'model':19}", *columns, "vmap(grad), ms", sep="  ")
+    print(f"{'model':20}", *columns, "vmap(grad), ms", sep="  ")
     for precision in precisions if where.type == "cuda" else precisions[:1]:
         found = rates(precision, where)
         for (kind, (plain, products, weights)), size in itertools.product(KINDS.items(), SIZES[where.type]):
-            ours, fresh = (step_ms(kind, size, precision, where, fresh=fresh) for fresh in (False, True))
+            networks, config = size[0], {"units": size[1], "batch": size[2]}
             floor = floor_ms(*size, found, products=products, weights=weights)
-            print(
-                f"{kind.card.id.removesuffix('-v1'):19}  {precision:9}  {size[0]:8}  {size[1]:5}  {size[2]:5}  "
-                f"{ours:9.3f}  {fresh:9.3f}  {floor:9.3f}  {ours / floor:12.2f} ×  "
-                f"{step_ms(plain, size, precision, where):14.2f}"
-            )
+            _row(kind, plain, networks, config, precision, where, floor)
+        for small, (plain_small, operations) in SMALL.items():
+            asked: Any = small.Config(**SHORT[where.type])
+            config = SHORT[where.type] | {"units": asked.units, "batch": asked.batch}
+            for networks in NETWORKS[where.type]:
+                floor = found.floor_ms(networks * operations(asked), 0)
+                _row(small, plain_small, networks, config, precision, where, floor)
+
+
+def _row(
+    kind: type[Model],
+    plain: type[Model],
+    networks: int,
+    config: dict[str, int],
+    precision: Precision,
+    device: torch.device,
+    floor: float,
+) -> None:
+    ours, fresh = (step_ms(kind, networks, config, precision, device, fresh=fresh) for fresh in (False, True))
+    name, units, batch = kind.card.id.removesuffix("-v1"), config["units"], config["batch"]
+    print(
+        f"{name:20}  {precision:9}  {networks:8}  {units:5}  {batch:5}  "
+        f"{ours:9.3f}  {fresh:9.3f}  {floor:9.3f}  {ours / floor:12.2f} ×  "
+        f"{step_ms(plain, networks, config, precision, device):14.2f}"
+    )
 
 
 def main() -> None:
