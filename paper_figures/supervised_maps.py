@@ -27,10 +27,12 @@ from entorhinal.paper_figures.figure import Claim, Data, Figure, Progress, withi
 from entorhinal.paper_figures.ssl_networks import networks, strip
 from entorhinal.paper_figures.supervised_networks import (
     BANINO,
+    BANINO_FULL,
     BF16,
     CHANCE,
     CONDITIONS,
     CUEVA_WEI,
+    CUEVA_WEI_FULL,
     FLOAT32,
     FULL,
     GAUSSIAN,
@@ -38,6 +40,7 @@ from entorhinal.paper_figures.supervised_networks import (
     NAYEBI_FULL,
     NO_COST,
     NO_DROPOUT,
+    NO_DROPOUT_FULL,
     NO_NOISE,
     NO_NOISE_NO_COST,
     SORSCHER,
@@ -65,7 +68,8 @@ FIGURE = Figure(
         "radially averaged spectrum, a strict 99th percentile: a dot a network, bars medians. (c) Highest grid score "
         "of a network. (d) Share of units of the shipped networks that are no grids and have bands that come again. "
         "In a square box the grids of Cueva & Wei were square, which this score counts against. Of Sorscher, float32, "
-        "tf32 and bf16 have 512 units and differ in how products are rounded; 4,096 units without tf32 are in bf16."
+        "tf32 and bf16 have 512 units and differ in how products are rounded; 4,096 units without tf32 are in bf16. "
+        "T 500 and rate 1e-5: the papers' walks and schedule; the others have shorter walks and learn faster."
     ),
     models=("supervised/sorscher-v1", "supervised/cueva_wei-v1", "supervised/banino-v1", "supervised/nayebi-v1"),
 )
@@ -168,6 +172,35 @@ claims = (
         control=with_value(NO_DROPOUT, "grid_fraction", 129 / 512),
         high=LEAST,
     ),
+    _grids(
+        "cueva_wei_full_grid_units",
+        CUEVA_WEI_FULL,
+        "On the paper's walks of 500 steps, told speed and angle, trained with noise and a cost of activity for 50,000 "
+        f"steps, at least {LEAST:.0%} of units are grids: above all of 100 noise maps, median of three seeds",
+        "grid-like units emerge (shown), square ones in a square box",
+        "Cueva & Wei 2018",
+        LEAST,
+    ),
+    Claim(
+        id="banino_full_grid_share",
+        statement="By the paper's schedule (batches of 10, rate 1e-5, gradients clipped at 1e-5, 300,000 steps or as "
+        "far as 24 minutes reach) a quarter of the linear units are grids: 25.2 %, within 10 % of it, median of three "
+        "seeds",
+        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, BANINO_FULL, "grid_fraction"),
+        control=with_value(BANINO_FULL, "grid_fraction", CHANCE),
+        **within(129 / 512),
+    ),
+    Claim(
+        id="banino_full_no_dropout_no_grids",
+        statement=f"By the paper's schedule, but without dropout, there are none: less than {LEAST:.0%}",
+        paper="no grids without dropout",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, NO_DROPOUT_FULL, "grid_fraction"),
+        control=with_value(NO_DROPOUT_FULL, "grid_fraction", 129 / 512),
+        high=LEAST,
+    ),
     _at_full_size("sorscher", FULL, "hexagonal grids (shown)", "Sorscher et al. 2019"),
     _at_full_size("nayebi", NAYEBI_FULL, "grid-like units (shown)", "Nayebi et al. 2021"),
     Claim(
@@ -253,7 +286,7 @@ def draw(data: Data) -> Canvas:
                 ax.set_title("no score" if np.isnan(score) else f"{score:.2f}", fontsize=7, pad=2)
             axes[first].set_ylabel(name, fontsize=6)
     top.suptitle("a", x=0.01, ha="left", fontweight="bold")
-    axes = bottom.subplots(1, 3)
+    axes = bottom.subplots(1, 3, width_ratios=(4, 4, 1.5))
     for ax, letter in zip(axes, "bcd", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
     conditions = measured_of(data, "grid_fraction")

@@ -11,10 +11,12 @@ from entorhinal.paper_figures.ssl_networks import Condition, median_of
 
 __all__ = [
     "BANINO",
+    "BANINO_FULL",
     "BF16",
     "CHANCE",
     "CONDITIONS",
     "CUEVA_WEI",
+    "CUEVA_WEI_FULL",
     "FLOAT32",
     "FULL",
     "FULL_TF32",
@@ -24,6 +26,7 @@ __all__ = [
     "NAYEBI_FULL",
     "NO_COST",
     "NO_DROPOUT",
+    "NO_DROPOUT_FULL",
     "NO_NOISE",
     "NO_NOISE_NO_COST",
     "SORSCHER",
@@ -41,6 +44,8 @@ SORSCHER, GAUSSIAN = "Sorscher", "Sorscher, Gaussian"
 CUEVA_WEI, NO_NOISE, NO_COST = "Cueva & Wei", "Cueva & Wei, no noise", "Cueva & Wei, no cost"
 NO_NOISE_NO_COST = "Cueva & Wei, neither"
 BANINO, NO_DROPOUT = "Banino", "Banino, no dropout"
+CUEVA_WEI_FULL, NEITHER_FULL = "Cueva & Wei, T 500", "Cueva & Wei, T 500, neither"
+BANINO_FULL, NO_DROPOUT_FULL = "Banino, rate 1e-5", "Banino, rate 1e-5, no dropout"
 NAYEBI = "Nayebi"
 FULL, NAYEBI_FULL = "Sorscher, 4,096 units", "Nayebi, 4,096 units"
 FULL_TF32 = "Sorscher, 4,096 units, tf32"
@@ -68,6 +73,10 @@ CONDITIONS = (
     Condition(NO_NOISE_NO_COST, "cueva_wei", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}, _SMALL),
     Condition(BANINO, "banino", _BANINO, {}, _SMALL),
     Condition(NO_DROPOUT, "banino", _BANINO, {"dropout": 0.0}, _SMALL),
+    Condition(CUEVA_WEI_FULL, "cueva_wei_full", _CUEVA_WEI),
+    Condition(NEITHER_FULL, "cueva_wei_full", _CUEVA_WEI, {"activity_cost": 0.0, "noise": 0.0}),
+    Condition(BANINO_FULL, "banino_full", _BANINO),
+    Condition(NO_DROPOUT_FULL, "banino_full", _BANINO, {"dropout": 0.0}),
     Condition(NAYEBI, "nayebi", _NAYEBI, {"units": 256, "place_cells": 256, "weight_decay": 1e-5}, _SMALL),
     Condition(FULL, "sorscher_full", _SORSCHER),
     Condition(NAYEBI_FULL, "nayebi_full", _NAYEBI),

@@ -138,7 +138,7 @@ def compute(progress: Progress) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas, axes = plt.subplots(1, 3, figsize=(180 / 25.4, 65 / 25.4), layout="constrained")
+    canvas, axes = plt.subplots(1, 3, figsize=(180 / 25.4, 65 / 25.4), width_ratios=(3, 3, 4), layout="constrained")
     for ax, letter in zip(axes, "abc", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
     walked = data.table[data.table["where"].isin((INSIDE, BEYOND))]

@@ -17,13 +17,16 @@ from entorhinal.paper_figures import supervised_maps, supervised_networks, super
 from entorhinal.paper_figures.figure import Data
 from entorhinal.paper_figures.supervised_networks import (
     BANINO,
+    BANINO_FULL,
     BF16,
     CONDITIONS,
     CUEVA_WEI,
+    CUEVA_WEI_FULL,
     FLOAT32,
     FULL,
     NAYEBI_FULL,
     NO_DROPOUT,
+    NO_DROPOUT_FULL,
     SORSCHER,
     TF32,
 )
@@ -34,6 +37,7 @@ MODULES = pytest.mark.parametrize("module", [supervised_maps, supervised_paths],
 def as_claimed() -> Data:
     """Data for which every claim holds."""
     share = {CUEVA_WEI: 0.1, BANINO: 0.25, NO_DROPOUT: 0.0, FULL: 0.2, NAYEBI_FULL: 0.2}
+    share |= {CUEVA_WEI_FULL: 0.1, BANINO_FULL: 0.25, NO_DROPOUT_FULL: 0.0}
     share |= {FLOAT32: 0.06, TF32: 0.05, BF16: 0.07, SORSCHER: 0.15}
     measures = dict.fromkeys(supervised_networks.MEASURES, 0.5) | {"path_error_m": 0.1}
     rows = [
@@ -108,7 +112,7 @@ def test_on_what_is_shipped_claims_are_judged_and_the_figure_draws(module, monke
 def test_every_condition_is_one_setting_of_its_sweep_and_no_setting_is_left_out() -> None:
     ten = ("cueva_wei", "banino", "nayebi", "sorscher", "sorscher_gaussian")
     ten += ("sorscher_float32", "sorscher_tf32", "sorscher_bf16")
-    three = ("sorscher_full", "sorscher_full_tf32", "nayebi_full")
+    three = ("sorscher_full", "sorscher_full_tf32", "nayebi_full", "cueva_wei_full", "banino_full")
     for sweep, seeds in ((name, count) for names, count in ((ten, 10), (three, 3)) for name in names):
         plan = Sweep.read(SHIPPED / f"{sweep}.toml")
         cls = get_class(plan.model)
