@@ -6,6 +6,8 @@ and 0.48 with 2 (measured; the bias-corrected bootstrap does no better). So ever
 
 Interquartile mean and probability of improvement: Agarwal et al. (2021), Deep reinforcement learning at the edge of the
 statistical precipice, NeurIPS 34.
+
+`scipy.stats` is imported where it is used, as every command would wait a second for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import bootstrap, false_discovery_control, trim_mean
 from torch import Tensor
 
 from entorhinal.analysis.tensors import Array, as_tensor
@@ -139,6 +140,8 @@ def false_discoveries(p_values: Array | Sequence[float], rate: float = 0.05) -> 
         raise ValueError(f"p_values span {p[known].min():g} to {p[known].max():g}; give probabilities")
     found = np.zeros(p.shape, bool)
     if known.any():
+        from scipy.stats import false_discovery_control
+
         found[known] = false_discovery_control(p[known]) <= rate
     return found
 
@@ -158,6 +161,8 @@ def _mean(data: np.ndarray) -> np.ndarray:
 
 
 def _iqm(data: np.ndarray) -> np.ndarray:
+    from scipy.stats import trim_mean
+
     return np.asarray(trim_mean(data.reshape(*data.shape[:-2], -1), 0.25, axis=-1))
 
 
@@ -187,6 +192,8 @@ def _bootstrapped(
 
     def of_rows(*rows: np.ndarray, axis: int) -> np.ndarray:  # rows (..., S) of whole seeds
         return statistic(*(data[chosen.astype(int)] for data, chosen in zip(samples, rows, strict=True)))
+
+    from scipy.stats import bootstrap
 
     rows = [np.arange(len(data)) for data in samples]
     low, high = bootstrap(
