@@ -29,7 +29,7 @@ from entorhinal.paper_figures.supervised_networks import (
     with_value,
 )
 
-INSIDE, BEYOND = "in the arena", "beyond it, by construction"
+INSIDE, BEYOND = "in the arena", "beyond it"
 STEPS, TRIALS, LEAST_TRIALS = 200, 1000, 20
 BANINO_ERROR_M = 0.16
 
@@ -138,7 +138,7 @@ def compute(progress: Progress) -> Data:
 
 
 def draw(data: Data) -> Canvas:
-    canvas, axes = plt.subplots(1, 3, figsize=(180 / 25.4, 65 / 25.4), width_ratios=(3, 3, 4), layout="constrained")
+    canvas, axes = plt.subplots(1, 3, figsize=(180 / 25.4, 65 / 25.4), width_ratios=(4, 4, 5), layout="constrained")
     for ax, letter in zip(axes, "abc", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
     walked = data.table[data.table["where"].isin((INSIDE, BEYOND))]
