@@ -96,6 +96,30 @@ def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Clai
     return _grids(f"{model}_full_grid_units", condition, statement, paper, citation, 0.1)
 
 
+def _quarter(id: str, condition: str, statement: str) -> Claim:
+    return Claim(
+        id=id,
+        statement=statement,
+        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
+        control=with_value(condition, "grid_fraction", CHANCE),
+        **within(129 / 512),
+    )
+
+
+def _none_without_dropout(id: str, condition: str, statement: str) -> Claim:
+    return Claim(
+        id=id,
+        statement=statement,
+        paper="no grids without dropout",
+        citation="Banino et al. 2018",
+        statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
+        control=with_value(condition, "grid_fraction", 129 / 512),
+        high=LEAST,
+    )
+
+
 claims = (
     _grids(
         "sorscher_seeds_grid_units",
@@ -145,15 +169,11 @@ claims = (
         control=with_value(CUEVA_WEI, "grid_fraction", CHANCE),
         low=2.0,
     ),
-    Claim(
-        id="banino_grid_share",
-        statement="With dropout a quarter of the linear units are grids: 25.2 %, within 10 % of it, median of ten "
+    _quarter(
+        "banino_grid_share",
+        BANINO,
+        "With dropout a quarter of the linear units are grids: 25.2 %, within 10 % of it, median of ten "
         "seeds. Here above all of 100 noise maps with dropout off; in the paper above shuffled maps with dropout on",
-        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, BANINO, "grid_fraction"),
-        control=with_value(BANINO, "grid_fraction", CHANCE),
-        **within(129 / 512),
     ),
     _grids(
         "banino_grid_units",
@@ -163,14 +183,8 @@ claims = (
         "Banino et al. 2018",
         LEAST,
     ),
-    Claim(
-        id="banino_no_dropout_no_grids",
-        statement=f"Without dropout there are none: less than {LEAST:.0%}",
-        paper="no grids without dropout",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, NO_DROPOUT, "grid_fraction"),
-        control=with_value(NO_DROPOUT, "grid_fraction", 129 / 512),
-        high=LEAST,
+    _none_without_dropout(
+        "banino_no_dropout_no_grids", NO_DROPOUT, f"Without dropout there are none: less than {LEAST:.0%}"
     ),
     _grids(
         "cueva_wei_full_grid_units",
@@ -181,25 +195,17 @@ claims = (
         "Cueva & Wei 2018",
         LEAST,
     ),
-    Claim(
-        id="banino_full_grid_share",
-        statement="By the paper's schedule (batches of 10, rate 1e-5, gradients clipped at 1e-5, 300,000 steps or as "
+    _quarter(
+        "banino_full_grid_share",
+        BANINO_FULL,
+        "By the paper's schedule (batches of 10, rate 1e-5, gradients clipped at 1e-5, 300,000 steps or as "
         "far as 24 minutes reach) a quarter of the linear units are grids: 25.2 %, within 10 % of it, median of three "
         "seeds",
-        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, BANINO_FULL, "grid_fraction"),
-        control=with_value(BANINO_FULL, "grid_fraction", CHANCE),
-        **within(129 / 512),
     ),
-    Claim(
-        id="banino_full_no_dropout_no_grids",
-        statement=f"By the paper's schedule, but without dropout, there are none: less than {LEAST:.0%}",
-        paper="no grids without dropout",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, NO_DROPOUT_FULL, "grid_fraction"),
-        control=with_value(NO_DROPOUT_FULL, "grid_fraction", 129 / 512),
-        high=LEAST,
+    _none_without_dropout(
+        "banino_full_no_dropout_no_grids",
+        NO_DROPOUT_FULL,
+        f"By the paper's schedule, but without dropout, there are none: less than {LEAST:.0%}",
     ),
     _at_full_size("sorscher", FULL, "hexagonal grids (shown)", "Sorscher et al. 2019"),
     _at_full_size("nayebi", NAYEBI_FULL, "grid-like units (shown)", "Nayebi et al. 2021"),

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from entorhinal.benchmarks.cli import app
 from entorhinal.benchmarks.population import Population
-from entorhinal.benchmarks.training import matmul_precision
 from entorhinal.families import check_model, load, make
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Connected, Decoder, PathIntegrator, Trainable
@@ -109,32 +108,6 @@ def test_population_gradients_equal_those_of_each_network_alone() -> None:
         for name, parameter in alone.named_parameters():
             torch.testing.assert_close(gradients[name][k], parameter.grad, rtol=1e-9, atol=1e-12)
             assert parameter.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("precision", ["float32", "tf32"])
-def test_population_gradients_of_kernels_equal_those_in_float64(precision: str, device: str) -> None:
-    sizes = {"units": 20} | {"batch": 7, "steps_per_trajectory": 9}
-
-    def population(device: str, dtype: torch.dtype) -> Population:
-        models = [make("supervised/cueva_wei", **sizes, seed=k) for k in range(3)]
-        return Population(models, device=torch.device(device), dtype=dtype)
-
-    exact = population("cpu", torch.float64)
-    batch = next(iter(exact.template.training_data(WORLD, 0)))
-    wanted, made = exact.gradients(batch), population(device, torch.float32)
-    near = {name: value.to(device, torch.float32) for name, value in batch.items()}
-    with matmul_precision(precision):
-        gradients = made.gradients(near)
-        if device == "cuda":  # as the harness trains
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                gradients = made.gradients(near)
-            graph.replay()
-    for found, of in zip(gradients, wanted, strict=True):
-        assert found.keys() == of.keys()
-        for name, value in of.items():
-            miss = (found[name].cpu().double() - value).norm()
-            assert miss <= (1e-4 if precision == "float32" else 0.02) * value.norm(), name
 
 
 def test_powers_checks_and_presets() -> None:

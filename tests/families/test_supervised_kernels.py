@@ -17,7 +17,7 @@ from entorhinal.benchmarks import train
 from entorhinal.benchmarks.bench import AutogradNayebi, AutogradSorscher
 from entorhinal.benchmarks.population import Population
 from entorhinal.benchmarks.training import matmul_precision
-from entorhinal.families import load
+from entorhinal.families import load, make
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells
 from entorhinal.families.model import PopulationTrainable
 from entorhinal.families.supervised import kernels
@@ -306,6 +306,38 @@ def test_a_training_step_in_a_cuda_graph(precision: Precision, kind: str) -> Non
     for part, of in zip(captured, wanted, strict=True):
         for name, value in of.items():
             torch.testing.assert_close(part[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+@pytest.mark.parametrize(
+    ("id", "sizes"),
+    [
+        ("supervised/banino", {"cells": 16, "units": 24, "place_cells": 20, "place_width_m": 0.3}),
+        ("supervised/cueva_wei", {"units": 20}),
+    ],
+)
+def test_gradients_of_long_walks_equal_those_in_float64(
+    id: str, sizes: dict[str, Any], precision: Precision, device: str
+) -> None:
+    def made(device: str, dtype: torch.dtype) -> Population:
+        models = [make(id, **sizes, batch=7, steps_per_trajectory=9, seed=k) for k in range(3)]
+        return Population(models, device=torch.device(device), dtype=dtype)
+
+    exact, near = made("cpu", torch.float64), made(device, torch.float32)
+    batch = next(exact.template.training_data(World(dtype=torch.float64), 0))
+    rounded = {name: value.to(device, torch.float32) for name, value in batch.items()}
+    with matmul_precision(precision):
+        gradients = near.gradients(rounded)
+        if device == "cuda":  # as the harness trains
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                gradients = near.gradients(rounded)
+            graph.replay()
+    for found, wanted in zip(gradients, exact.gradients(batch), strict=True):
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            miss = (found[name].cpu().double() - value).norm()
+            assert miss <= TOLERANCE[precision] * value.norm(), name
 
 
 @pytest.mark.gpu
