@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -27,13 +27,12 @@ from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.optimizers import Optimizer
 from entorhinal.benchmarks.training import _Folder, _Run
 from entorhinal.families.model import Model, Recipe
-from entorhinal.families.supervised.banino import Banino
-from entorhinal.families.supervised.cueva_wei import CuevaWei
-from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.sorscher import Sorscher
 from entorhinal.families.world import Arena, World
 from entorhinal.ssl.sic import SIC
 from entorhinal.ssl.sic_losses import sic as sic_loss
+
+M = TypeVar("M", bound=Model)
 
 SIZES = {"units": 64, "hidden": 64, "steps_per_trajectory": 24, "trajectories": 40, "steps": 1000}
 SORSCHER = {"units": 256, "place_cells": 256, "batch": 50, "steps": 1000, "weight_decay": 0.0}
@@ -62,38 +61,15 @@ class Rates:
         return 1e3 * max(operations / self.operations, moved_bytes / self.bytes)
 
 
-class AutogradSIC(SIC):
-    """`SIC` without its own gradients: the harness differentiates `SIC.loss`."""
-
-    population_gradients = None  # type: ignore[assignment]
-
-
-class AutogradSorscher(Sorscher):
-    """`Sorscher` without its own gradients: the harness differentiates `Sorscher.loss`."""
-
-    population_gradients = None  # type: ignore[assignment]
+def by_autograd(kind: type[M]) -> type[M]:
+    """A model without gradients of its own: the harness differentiates its loss."""
+    return type(f"Autograd{kind.__name__}", (kind,), {"population_gradients": None})
 
 
-class AutogradNayebi(Nayebi):
-    """`Nayebi` without its own gradients."""
-
-    population_gradients = None  # type: ignore[assignment]
-
-
-class AutogradBanino(Banino):
-    """`Banino` without its own gradients."""
-
-    population_gradients = None  # type: ignore[assignment]
-
-
-class AutogradCuevaWei(CuevaWei):
-    """`CuevaWei` without its own gradients."""
-
-    population_gradients = None  # type: ignore[assignment]
-
-
-class NaiveSIC(AutogradSIC):
+class NaiveSIC(SIC):
     """As the equations are written: the perceptron runs on every step of every trajectory."""
+
+    population_gradients = None  # type: ignore[assignment]
 
     def loss(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         step_m = batch["velocity_m"][batch["order"]]
@@ -179,7 +155,7 @@ def sic_rows(device: torch.device, rates: Rates) -> list[Row]:
     ours = time_of(SIC)
     eight = time_of(SIC, 8)
     return [
-        Row("SIC, one step", ours, "autograd of the same loss", time_of(AutogradSIC), floor_ms),
+        Row("SIC, one step", ours, "autograd of the same loss", time_of(by_autograd(SIC)), floor_ms),
         Row("SIC, one step", ours, "perceptron on all B·T velocities", time_of(NaiveSIC), floor_ms),
         Row("SIC, eight networks side by side", eight, "eight, one after another", 8 * ours, 8 * floor_ms),
     ]
@@ -193,7 +169,8 @@ def sorscher_rows(device: torch.device, rates: Rates) -> list[Row]:
     operations = 6 * samples * (n * n + n * p) + 6 * b * n * p
     floor_ms = rates.floor_ms(operations, 4 * 9 * (n * n + 2 * n * p))
     ours, autograd = (
-        milliseconds(training_step([kind.make(**SORSCHER)], device), device) for kind in (Sorscher, AutogradSorscher)
+        milliseconds(training_step([kind.make(**SORSCHER)], device), device)
+        for kind in (Sorscher, by_autograd(Sorscher))
     )
     model = model.to(device)
     batches = list(islice(model.training_data(World(Arena.square(2.2), device=str(device)), 0), 16))

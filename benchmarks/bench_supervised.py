@@ -16,15 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from entorhinal.benchmarks.bench import (
-    AutogradBanino,
-    AutogradCuevaWei,
-    AutogradNayebi,
-    AutogradSorscher,
-    Rates,
-    milliseconds,
-    training_step,
-)
+from entorhinal.benchmarks.bench import Rates, by_autograd, milliseconds, training_step
 from entorhinal.benchmarks.evaluation import choose_device
 from entorhinal.benchmarks.training import matmul_precision
 from entorhinal.families.model import Model
@@ -40,20 +32,14 @@ Size = tuple[int, int, int]
 SIZES: dict[str, tuple[Size, ...]] = {"cuda": ((1, 4096, 200), (4, 512, 2000)), "cpu": ((1, 128, 10), (2, 64, 20))}
 """Networks, units and trajectories in a batch: the authors' programs, and four networks of a small preset."""
 
-KINDS: dict[type[PlaceNetwork], tuple[type[PlaceNetwork], int, int]] = {
-    Sorscher: (AutogradSorscher, 1, 1),
-    Nayebi: (AutogradNayebi, 3, 5),
-}
-"""The same without gradients of its own; products with N×N weights in a step of the walk; how many such weights."""
+KINDS: dict[type[PlaceNetwork], tuple[int, int]] = {Sorscher: (1, 1), Nayebi: (3, 5)}
+"""Products with N×N weights in a step of the walk; how many such weights."""
 
-SMALL: dict[type[Model], tuple[type[Model], Callable[[Any], int]]] = {
-    Banino: (
-        AutogradBanino,
-        lambda c: 6 * c.batch * c.steps_per_trajectory * (4 * c.cells * (c.cells + 3) + c.units * _read_by(c)),
-    ),
-    CuevaWei: (AutogradCuevaWei, lambda c: 6 * c.batch * c.steps_per_trajectory * c.units * (c.units + 4)),
+SMALL: dict[type[Model], Callable[[Any], int]] = {
+    Banino: lambda c: 6 * c.batch * c.steps_per_trajectory * (4 * c.cells * (c.cells + 3) + c.units * _read_by(c)),
+    CuevaWei: lambda c: 6 * c.batch * c.steps_per_trajectory * c.units * (c.units + 4),
 }
-"""The same without gradients of its own, and the operations of its products."""
+"""The operations of its products."""
 
 NETWORKS = {"cuda": (1, 10), "cpu": (2,)}
 SHORT: dict[str, dict[str, int]] = {"cuda": {}, "cpu": {"batch": 4, "steps_per_trajectory": 10}}
@@ -127,21 +113,20 @@ def report(precisions: Sequence[Precision] = ("tf32", "bf16", "float32"), device
     print(f"{'model':20}", *columns, "vmap(grad), ms", sep="  ")
     for precision in precisions if where.type == "cuda" else precisions[:1]:
         found = rates(precision, where)
-        for (kind, (plain, products, weights)), size in itertools.product(KINDS.items(), SIZES[where.type]):
+        for (kind, (products, weights)), size in itertools.product(KINDS.items(), SIZES[where.type]):
             networks, config = size[0], {"units": size[1], "batch": size[2]}
             floor = floor_ms(*size, found, products=products, weights=weights)
-            _row(kind, plain, networks, config, precision, where, floor)
-        for small, (plain_small, operations) in SMALL.items():
+            _row(kind, networks, config, precision, where, floor)
+        for small, operations in SMALL.items():
             asked: Any = small.Config(**SHORT[where.type])
             config = SHORT[where.type] | {"units": asked.units, "batch": asked.batch}
             for networks in NETWORKS[where.type]:
                 floor = found.floor_ms(networks * operations(asked), 0)
-                _row(small, plain_small, networks, config, precision, where, floor)
+                _row(small, networks, config, precision, where, floor)
 
 
 def _row(
     kind: type[Model],
-    plain: type[Model],
     networks: int,
     config: dict[str, int],
     precision: Precision,
@@ -153,7 +138,7 @@ def _row(
     print(
         f"{name:20}  {precision:9}  {networks:8}  {units:5}  {batch:5}  "
         f"{ours:9.3f}  {fresh:9.3f}  {floor:9.3f}  {ours / floor:12.2f} ×  "
-        f"{step_ms(plain, networks, config, precision, device):14.2f}"
+        f"{step_ms(by_autograd(kind), networks, config, precision, device):14.2f}"
     )
 
 

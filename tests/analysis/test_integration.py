@@ -199,7 +199,7 @@ def test_gaps_are_bridged_and_stay_empty(module) -> None:
     torch.testing.assert_close(path.path_m[0, 3:], whole[0, 3:] - whole[0, 3])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(gain=st.floats(0.1, 10), offset=st.floats(-5, 5), seed=st.integers(0, 1000))
 def test_units_order_gain_and_offset_do_not_matter(module, gain, offset, seed) -> None:
     tuning, _, _ = module
@@ -213,7 +213,7 @@ def test_units_order_gain_and_offset_do_not_matter(module, gain, offset, seed) -
     torch.testing.assert_close(paths[0], paths[1], atol=1e-6, rtol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-4, 4), st.floats(-4, 4), st.floats(0.2, 1.0), st.floats(0, math.pi / 3))
 def test_the_shortest_way_is_the_shortest_of_all_images(u, v, spacing_m, orientation_rad) -> None:
     lattice = basis(spacing_m, orientation_rad)
@@ -232,7 +232,7 @@ def test_lattices_are_named_alike() -> None:
     torch.testing.assert_close(found[0], basis(0.42, -0.02))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), turn=st.floats(0, math.pi / 3), count=st.integers(2, 9))
 def test_a_common_basis_is_the_median_whatever_the_names_of_the_axes(seed, turn, count) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -108,7 +108,7 @@ def test_false_discoveries_by_hand() -> None:
     assert false_discoveries([math.nan]).tolist() == [False]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     values=st.lists(st.integers(-1000, 1000), min_size=2, max_size=12),
     scale=st.sampled_from([0.5, 2.0, 16.0]),

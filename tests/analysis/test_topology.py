@@ -139,7 +139,7 @@ def test_the_order_gain_and_offset_of_units_do_not_matter(module) -> None:
     torch.testing.assert_close(clouds[0][3], clouds[1][3])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10**6), st.floats(0.1, 10))
 def test_rotating_and_scaling_the_points_changes_nothing(seed: int, gain: float) -> None:
     points = normal(80, 6)

@@ -29,7 +29,7 @@ def test_a_row_for_each_size(monkeypatch, capsys) -> None:
 
 
 def test_operations_of_the_small_networks_are_those_of_their_weights() -> None:
-    for kind, (_, operations) in bench_supervised.SMALL.items():
+    for kind, operations in bench_supervised.SMALL.items():
         config = kind.Config()
         rows = config.batch * config.steps_per_trajectory
         weights = {
@@ -41,6 +41,6 @@ def test_operations_of_the_small_networks_are_those_of_their_weights() -> None:
 
 
 def test_weights_are_counted_as_the_models_have_them() -> None:
-    for kind, (_, _, weights) in bench_supervised.KINDS.items():
+    for kind, (_, weights) in bench_supervised.KINDS.items():
         numbers = sum(each.numel() for each in kind.make(units=200, place_cells=50).parameters())
         assert numbers == pytest.approx(200 * (weights * 200 + 2 * 50 + 2), rel=0.02)  # but for biases

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from entorhinal.benchmarks import train
-from entorhinal.benchmarks.bench import AutogradNayebi, AutogradSorscher
+from entorhinal.benchmarks.bench import by_autograd
 from entorhinal.benchmarks.population import Population
 from entorhinal.benchmarks.training import matmul_precision
 from entorhinal.families import load, make
@@ -41,7 +41,7 @@ is then up to 6e-4 off in `nayebi`, and within 1e-6 where there is no such unit.
 
 
 BY_HAND: dict[str, type[PlaceNetwork]] = {"sorscher": Sorscher, "nayebi": Nayebi}
-BY_AUTOGRAD: dict[str, type[PlaceNetwork]] = {"sorscher": AutogradSorscher, "nayebi": AutogradNayebi}
+BY_AUTOGRAD = {name: by_autograd(kind) for name, kind in BY_HAND.items()}
 
 
 def population(
@@ -130,7 +130,12 @@ def test_members_of_a_population_train_as_by_autograd_alone(tmp_path: Path) -> N
     )  # fmt: skip
     for k, own in enumerate(free):
         (alone,) = train(
-            AutogradSorscher, seeds=[4], config=sizes | own, out=tmp_path / str(k), dtype=torch.float64, device="cpu"
+            BY_AUTOGRAD["sorscher"],
+            seeds=[4],
+            config=sizes | own,
+            out=tmp_path / str(k),
+            dtype=torch.float64,
+            device="cpu",
         )
         (found,) = (path for path in together if load(path).config == load(alone).config)
         untrained = Sorscher.make(**sizes, **own, seed=4).state_dict()
