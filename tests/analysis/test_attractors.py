@@ -13,7 +13,7 @@ DT_S = 0.02
 TIME_S = DT_S * torch.arange(101, dtype=torch.float64)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     half_life_s=st.floats(0.01, 3.0), remaining=st.floats(0, 0.8), start=st.floats(0.01, 100), slower=st.floats(1, 1.5)
 )
@@ -139,7 +139,7 @@ def test_phase_noise_lowers_it_as_it_must() -> None:
     assert found.value == pytest.approx(math.exp(-((2 * math.pi * 0.1) ** 2)), abs=0.03)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(3, 20), st.integers(0, 1000))
 def test_it_is_the_mean_over_pairs(n, seed) -> None:
     first, second = phases(n, seed), phases(n, seed + 1)

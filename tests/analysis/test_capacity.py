@@ -137,7 +137,7 @@ def test_separation_over_a_known_distance() -> None:
     assert found.median == pytest.approx(2.15 * torch.ones(3), abs=0.011)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(turn=st.floats(0, 6), gain=st.floats(0.01, 100), offset=st.floats(-10, 10), seed=st.integers(0, 99))
 def test_separation_ignores_rotation_gain_offset_and_unit_order(turn, gain, offset, seed) -> None:
     place = plane(1.2, 0.1)
@@ -253,7 +253,7 @@ def test_bits() -> None:
     assert capacity_bits(2.0, math.inf) == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=6), st.integers(0, 99), st.floats(1e-3, 1e3))
 def test_participation_ratio_of_known_covariances(spread, seed, gain) -> None:
     """Σλ² over squares, whatever the rotation, the gain and the offset, and for more units than states."""

@@ -74,7 +74,7 @@ def close(found: Tensor | float, expected: Tensor | float, error: float = 1e-7) 
 # capacity
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, turn=TURNS, scale=SCALES)
 def test_ranges_follow_space_and_distances_the_gain(seed, gain, offset, turn, scale) -> None:
     codes, place_m = draw(seed, 150, 6), draw(seed + 1, 150, 2)
@@ -97,7 +97,7 @@ def test_ranges_follow_space_and_distances_the_gain(seed, gain, offset, turn, sc
     close(capacity_bits(scale * 7.0, scale * 0.3), capacity_bits(7.0, 0.3))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, turn=TURNS, scale=SCALES)
 def test_information_keeps_under_the_order_of_units_and_turns_with_space(seed, gain, turn, scale) -> None:
     jacobian, rates = draw(seed, 5, 8, 2), draw(seed + 1, 5, 8).square()
@@ -115,7 +115,7 @@ def test_information_keeps_under_the_order_of_units_and_turns_with_space(seed, g
     assert resolution_m(gaussian_information(jacobian, 0.2)).isnan().tolist() == [False, False, True, False, False]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_decodable_places_and_coherence_ignore_gain_offset_and_order(seed, gain, offset) -> None:
     codes = draw(seed, 40, 5)
@@ -139,7 +139,7 @@ def test_decodable_places_and_coherence_ignore_gain_offset_and_order(seed, gain,
 # isometry
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, scale=SCALES)
 def test_isometry_of_maps_follows_space_and_leaves_holes_out(seed, gain, offset, scale) -> None:
     maps = draw(seed, 6, 9, 11)
@@ -161,7 +161,7 @@ def test_isometry_of_maps_follows_space_and_leaves_holes_out(seed, gain, offset,
 # robustness
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_noise_and_modulation_follow_the_gain(seed, gain, offset) -> None:
     rates = draw(seed, 30, 4)
@@ -176,7 +176,7 @@ def test_noise_and_modulation_follow_the_gain(seed, gain, offset) -> None:
     close(other, gain * noisy + offset, 1e-6 * max(1, gain))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, scale=SCALES)
 def test_tolerance_follows_its_levels_and_not_the_unit_of_the_measure(seed, gain, offset, scale) -> None:
     levels, values = [0.0, 1.0, 2.5, 4.0], draw(seed, 4).cumsum(0).tolist()
@@ -188,7 +188,7 @@ def test_tolerance_follows_its_levels_and_not_the_unit_of_the_measure(seed, gain
 # phases and integration
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_a_read_phase_ignores_gain_offset_and_order_and_moves_with_the_units(seed, gain, offset) -> None:
     rates = torus_states(60, 25, generator(seed))
@@ -215,7 +215,7 @@ def test_a_read_phase_ignores_gain_offset_and_order_and_moves_with_the_units(see
     close(three.resultant.sort().values, one.resultant.sort().values)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, turn=TURNS, scale=SCALES)
 def test_errors_of_paths_turn_and_grow_with_space(seed, turn, scale) -> None:
     steps = 0.02 * draw(seed, 3, 400, 2)
@@ -247,7 +247,7 @@ def test_errors_of_paths_turn_and_grow_with_space(seed, turn, scale) -> None:
 # attractors
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_distances_to_a_manifold_ignore_rotation_and_order(seed, gain, offset) -> None:
     states, cloud, tangents = draw(seed, 12, 6), draw(seed + 1, 20, 6), draw(seed + 2, 20, 6, 2)
@@ -261,7 +261,7 @@ def test_distances_to_a_manifold_ignore_rotation_and_order(seed, gain, offset) -
     close(manifold_distance(cloud[:5], cloud), torch.zeros(5))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, turn=TURNS, scale=SCALES, slower=st.floats(0.1, 10))
 def test_decay_and_drift_follow_their_units(seed, gain, turn, scale, slower) -> None:
     time_s = 0.02 * torch.arange(60, dtype=torch.float64)
@@ -280,7 +280,7 @@ def test_decay_and_drift_follow_their_units(seed, gain, turn, scale, slower) -> 
     close(moved.variance_m2_s, scale**2 / slower * still.variance_m2_s)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_pairs_do_not_see_a_common_shift_or_cells_without_phase(seed) -> None:
     first = torch.rand(15, 2, generator=generator(seed), dtype=torch.float64)
@@ -299,7 +299,7 @@ def test_pairs_do_not_see_a_common_shift_or_cells_without_phase(seed) -> None:
 # independence
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, scale=SCALES)
 def test_independence_ignores_gain_offset_order_and_scale(seed, gain, offset, scale) -> None:
     spacing_m = torch.tensor([0.42] * 8 + [0.6] * 8, dtype=torch.float64)
@@ -323,7 +323,7 @@ def test_independence_ignores_gain_offset_order_and_scale(seed, gain, offset, sc
 # topology
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_points_ignore_the_order_gain_and_offset_of_units_and_the_order_of_moments(seed, gain, offset) -> None:
     states = torus_states(400, 25, generator(seed))
@@ -341,7 +341,7 @@ def test_points_ignore_the_order_gain_and_offset_of_units_and_the_order_of_momen
     assert parts.most_active(holed, 400).equal(torch.arange(400))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=SEEDS, gain=GAINS)
 def test_betti_numbers_do_not_see_the_unit_of_distance(seed, gain) -> None:
     def bars(k: int) -> Tensor:
@@ -354,7 +354,7 @@ def test_betti_numbers_do_not_see_the_unit_of_distance(seed, gain) -> None:
     assert parts.betti_numbers(other, gain * limit).equal(parts.betti_numbers(found, limit))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS, shear=st.integers(-1, 1), mirrored=st.booleans())
 def test_agreement_does_not_see_the_basis_or_the_origin_of_phases(seed, shear, mirrored) -> None:
     phases = 2 * math.pi * torch.rand(300, 2, generator=generator(seed), dtype=torch.float64)

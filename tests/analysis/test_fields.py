@@ -37,7 +37,7 @@ def test_information_of_one_place_among_many_and_of_none() -> None:
 
 
 @given(st.floats(0.1, 10), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_information_does_not_depend_on_the_unit_of_rate_or_time(factor: float, seed: int) -> None:
     maps = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     occupancy = maps[1] + 0.1

@@ -58,7 +58,7 @@ def some_maps(seed: int, *, holes: bool = True) -> Tensor:
 
 
 @pytest.mark.parametrize("name", SCORES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_scores_do_not_change(name: str, seed: int, gain: float, offset: float) -> None:
     score, maps = SCORES[name], some_maps(seed)
@@ -73,7 +73,7 @@ def test_scores_do_not_change(name: str, seed: int, gain: float, offset: float) 
 
 
 @pytest.mark.parametrize("measure", [lattices, fourier_lattices])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, scale=st.floats(0.01, 100))
 def test_lattices_keep_under_gain_and_offset_and_scale_with_the_bin(
     measure, seed: int, gain: float, offset: float, scale: float
@@ -90,7 +90,7 @@ def test_lattices_keep_under_gain_and_offset_and_scale_with_the_bin(
 
 
 @pytest.mark.parametrize("measure", [lattices, fourier_lattices])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_lattices_turn_and_mirror_with_the_map(measure, seed: int) -> None:
     maps = some_maps(seed)[:2]
@@ -104,7 +104,7 @@ def test_lattices_turn_and_mirror_with_the_map(measure, seed: int) -> None:
 
 
 @pytest.mark.parametrize("measure", [lattices, fourier_lattices])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=SEEDS,
     spacing_m=st.floats(0.3, 0.7),
@@ -127,7 +127,7 @@ def test_any_lattice_is_found(
         assert float((found.ellipticity / known.ellipticity - 1).abs()) < 0.03
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, shift=st.floats(-50, 50))
 def test_rate_maps_are_linear_and_turn_and_move(seed: int, gain: float, offset: float, shift: float) -> None:
     g = generator(seed)
@@ -152,7 +152,7 @@ def test_rate_maps_are_linear_and_turn_and_move(seed: int, gain: float, offset: 
     assert (away.occupancy - maps.occupancy).abs().sum() <= 2, "only a sample on an edge may change its bin"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS, width=st.floats(0.2, 5))
 def test_smoothing_is_linear_and_knows_no_direction(seed: int, gain: float, offset: float, width: float) -> None:
     maps = some_maps(seed)
@@ -164,7 +164,7 @@ def test_smoothing_is_linear_and_knows_no_direction(seed: int, gain: float, offs
 
 
 @pytest.mark.parametrize("null", [spectrum_noise, moved_fields])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=SEEDS, gain=GAINS, offset=OFFSETS)
 def test_nulls_follow_gain_and_offset_and_keep_holes(null, seed: int, gain: float, offset: float) -> None:
     maps = some_maps(seed)
@@ -176,7 +176,7 @@ def test_nulls_follow_gain_and_offset_and_keep_holes(null, seed: int, gain: floa
         torch.testing.assert_close(other[other.isfinite()].sort().values, expected, rtol=1e-6, atol=1e-6 * (gain + 1))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=SEEDS, gain=GAINS)
 def test_null_scores_do_not_depend_on_the_gain(seed: int, gain: float) -> None:
     maps = some_maps(seed)[:3]

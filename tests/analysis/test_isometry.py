@@ -94,7 +94,7 @@ def test_smoothing_lowers_the_scale_as_stated() -> None:
     assert smooth / plain == pytest.approx(math.exp(-((wave * 0.03) ** 2)), rel=0.03)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0.01, 100), st.floats(-5, 5), st.integers(0, 99))
 def test_gain_squares_and_offsets_and_order_do_nothing(gain, offset, seed) -> None:
     maps = module(places(20), 9, seed=1)
@@ -106,7 +106,7 @@ def test_gain_squares_and_offsets_and_order_do_nothing(gain, offset, seed) -> No
         assert getattr(other, name) == pytest.approx(getattr(plain, name), rel=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0, 6))
 def test_rotation_changes_no_number(turn) -> None:
     jacobian = torch.randn(30, 8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -100,7 +100,7 @@ def test_autocorrelogram_equals_a_loop_over_lags() -> None:
     assert found[:, 7, 10].tolist() == pytest.approx([1, 1, 1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), holes=st.floats(0, 0.5), gain=st.floats(1e-9, 1e9), offset=st.floats(-1e3, 1e3))
 def test_autocorrelogram_properties(seed: int, holes: float, gain: float, offset: float) -> None:
     generator = torch.Generator().manual_seed(seed)

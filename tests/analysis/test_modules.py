@@ -104,7 +104,7 @@ def test_a_broad_continuum_is_no_module_and_a_narrow_one_is_one() -> None:
     assert modules(population([0.5], 0, units=60)).count == 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), turn=st.floats(-3, 3), scale=st.floats(0.1, 10))
 def test_modules_ignore_order_rotation_and_scale(seed: int, turn: float, scale: float) -> None:
     one = population(chain(3), seed, units=8)

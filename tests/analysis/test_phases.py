@@ -42,7 +42,7 @@ def test_phases_of_perfect_grids(grid_maps, kind: str, spacing_m: float) -> None
     assert apart(found, true) < 0.01
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     orientation_rad=st.floats(0, 6),
     scale=st.floats(0.1, 10),

@@ -59,7 +59,7 @@ def test_hexagons_of_any_phase_and_orientation_score_high(grid_maps, spacing_m: 
     assert grid_scores(maps).min() > 1.3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 999), gain=st.floats(1e-9, 1e9), offset=st.floats(-1e3, 1e3))
 def test_scores_do_not_change(seed: int, gain: float, offset: float) -> None:
     maps = noise(3, seed)

@@ -56,7 +56,7 @@ def test_equals_brute_force(code: str, noise: float) -> None:
     st.integers(0, 10**6),
     st.integers(4, 12),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_grid_point_is_more_likely(periods: list[float], span: float, seed: int, points: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randn(2, 8, len(periods), generator=generator, dtype=torch.float64)

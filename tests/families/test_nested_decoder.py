@@ -67,7 +67,7 @@ def test_phases_are_the_most_likely_ones() -> None:
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_nearest_copy_is_the_nearest_of_many(u: float, v: float) -> None:
     model = NestedDecoder.make(orientation_rad=0.2)
     turns = torch.tensor([u, v], dtype=torch.float64)

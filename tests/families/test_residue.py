@@ -45,7 +45,7 @@ def circular(error: Tensor) -> float:
 
 
 @given(st.lists(st.integers(2, 24), min_size=1, max_size=4), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_crt_gives_back_every_position_below_the_lcm(periods: list[int], number: int) -> None:
     span = unambiguous_range(periods)
     assert span == math.lcm(*periods)
@@ -53,7 +53,7 @@ def test_crt_gives_back_every_position_below_the_lcm(periods: list[int], number:
 
 
 @given(st.lists(st.tuples(st.integers(2, 12), st.integers(0, 30)), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_crt_agrees_with_brute_force_also_where_there_is_no_answer(modules: list[tuple[int, int]]) -> None:
     periods, remainders = [p for p, _ in modules], [r for _, r in modules]
     answers = [

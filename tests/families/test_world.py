@@ -22,7 +22,7 @@ from entorhinal.families.world import (
 BOX = ((0.0, 1.0), (0.0, 1.0))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**31), side_m=st.floats(0.3, 4.0), dimensions=st.sampled_from([1, 2]))
 def test_walk_stays_inside_and_adds_up(seed: int, side_m: float, dimensions: int) -> None:
     arena = Arena.square(side_m) if dimensions == 2 else Arena.line(side_m)
