@@ -1,5 +1,6 @@
 """Which maps do networks trained on places have?  Cueva & Wei 2018, Banino et al. 2018, Sorscher et al. 2019."""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -290,7 +291,7 @@ def draw(data: Data) -> Canvas:
                 ax.set_axis_on()
                 plots.rate_map(ax, map_, bin_m=2.2 / BINS, scale_bar=False)
                 ax.set_title("no score" if np.isnan(score) else f"{score:.2f}", fontsize=7, pad=2)
-            axes[first].set_ylabel(name, fontsize=6)
+            axes[first].set_ylabel(fill(name, 18), fontsize=6)
     top.suptitle("a", x=0.01, ha="left", fontweight="bold")
     axes = bottom.subplots(1, 3, width_ratios=(4, 4, 1.5))
     for ax, letter in zip(axes, "bcd", strict=True):

@@ -92,6 +92,8 @@ _CHECKPOINTS = {
     GAUSSIAN: "sorscher_gaussian",
     CUEVA_WEI: "cueva_wei",
     BANINO: "banino",
+    CUEVA_WEI_FULL: "cueva_wei_full",
+    BANINO_FULL: "banino_full",
     NAYEBI: "nayebi",
 }
 
