@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
+from entorhinal.families.supervised.leaky import leaky_walk, leaky_walk_backward_
 from entorhinal.families.supervised.walks import batch_generator, batches_of_walks, check_box, check_plane
 from entorhinal.families.world import Trajectories, World
 
@@ -212,12 +213,8 @@ class CuevaWei(Model):
 
         x0 = batch["start_m"] @ params["start"].mT
         drive = torch.baddbmm(params["bias"][:, None], movement.expand(networks, -1, -1), w_in.mT)
-        x = drive.add_(buffers["noise"][:, None, None] * noise).mul_(fraction).view(networks, steps, trajectories, n)
-        u = x.new_empty(networks, steps + 1, trajectories, n)
-        torch.tanh(x0, out=u[:, 0])
-        for t in range(steps):
-            x[:, t].baddbmm_(u[:, t], w.mT, alpha=fraction).add_(x[:, t - 1] if t else x0, alpha=1 - fraction)
-            torch.tanh(x[:, t], out=u[:, t + 1])
+        drive = drive.add_(buffers["noise"][:, None, None] * noise).mul_(fraction)
+        u = leaky_walk(x0, drive.view(networks, steps, trajectories, n), w, fraction)
         rates = u[:, 1:].flatten(1, 2)
         missed_m = rates @ w_out.mT - position_m
         error, activity = missed_m.square().mean((1, 2)), activity_cost * rates.square().mean((1, 2))
@@ -225,15 +222,7 @@ class CuevaWei(Model):
 
         by_missed = missed_m / rows
         by_rates = torch.baddbmm((2 * activity_cost / (rows * n))[:, None, None] * rates, by_missed, w_out)
-        by_x = by_rates.view(networks, steps, trajectories, n)  # in the place of the gradients by u
-        for t in reversed(range(steps)):
-            if t + 1 < steps:
-                by_x[:, t].baddbmm_(by_x[:, t + 1], w, alpha=fraction)
-            by_x[:, t].addcmul_(by_x[:, t] * u[:, t + 1], u[:, t + 1], value=-1)
-            if t + 1 < steps:
-                by_x[:, t].add_(by_x[:, t + 1], alpha=1 - fraction)
-        by_u0 = fraction * by_x[:, 0] @ w
-        by_x0 = by_u0 * (1 - u[:, 0].square()) + (1 - fraction) * by_x[:, 0]
+        by_x0 = leaky_walk_backward_(by_rates.view(networks, steps, trajectories, n), u, w, fraction)
         by_drive = by_rates.mul_(fraction)
 
         cost = (2 * weight_cost)[:, None, None]

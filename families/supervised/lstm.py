@@ -13,7 +13,7 @@ from typing import no_type_check
 import torch
 from torch import Tensor
 
-from entorhinal.families.kernel import fused, jit, tl
+from entorhinal.families.kernel import fused, jit, tanh, tl
 
 __all__ = ["lstm_step_", "lstm_step_backward_", "lstm_step_backward_reference_", "lstm_step_reference_"]
 
@@ -80,12 +80,6 @@ def lstm_step_backward_reference_(
 
 @jit
 @no_type_check
-def _tanh(x):
-    return 2 / (1 + tl.exp(-2 * x)) - 1
-
-
-@jit
-@no_type_check
 def _place(B, N, BLOCK: tl.constexpr):
     """Where an entry of ``(B, N)`` is in its network's part of gates and of the rest, and whether there is one."""
     entry = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -114,14 +108,14 @@ def _step_kernel(
     enter = 1 / (1 + tl.exp(-tl.load(at, mask=there, other=0.0)))
     forget = 1 / (1 + tl.exp(-tl.load(at + N, mask=there, other=0.0)))
     exit_ = 1 / (1 + tl.exp(-tl.load(at + 2 * N, mask=there, other=0.0)))
-    candidate = _tanh(tl.load(at + 3 * N, mask=there, other=0.0))
+    candidate = tanh(tl.load(at + 3 * N, mask=there, other=0.0))
     now = forget * tl.load(before + s * before_stride + entry, mask=there, other=0.0) + enter * candidate
     tl.store(at, enter, mask=there)
     tl.store(at + N, forget, mask=there)
     tl.store(at + 2 * N, exit_, mask=there)
     tl.store(at + 3 * N, candidate, mask=there)
     tl.store(cell + s * cell_stride + entry, now, mask=there)
-    tl.store(hidden + s * hidden_stride + entry, exit_ * _tanh(now), mask=there)
+    tl.store(hidden + s * hidden_stride + entry, exit_ * tanh(now), mask=there)
 
 
 @jit
@@ -149,7 +143,7 @@ def _step_backward_kernel(
     forget = tl.load(at + N, mask=there, other=0.0)
     exit_ = tl.load(at + 2 * N, mask=there, other=0.0)
     candidate = tl.load(at + 3 * N, mask=there, other=0.0)
-    shown = _tanh(tl.load(cell + s * cell_stride + entry, mask=there, other=0.0))
+    shown = tanh(tl.load(cell + s * cell_stride + entry, mask=there, other=0.0))
     slope = tl.load(by_hidden + s * by_hidden_stride + entry, mask=there, other=0.0)
     own = by_cell + s * by_cell_stride + entry
     by_own = tl.load(own, mask=there, other=0.0) + slope * exit_ * (1 - shown * shown)
