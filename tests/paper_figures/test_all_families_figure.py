@@ -120,8 +120,8 @@ def test_marks_of_cards(tmp_path) -> None:
         "no", "partly", "yes", "yes",
     ]  # fmt: skip
     assert {name for name in BY_NAME if found[name, "needs a read-out"][0] == "yes"} == {
-        "Cueva & Wei", "Banino", "Sorscher", "Sorscher (Gaussian)", "Nayebi", "Schaeffer", "pattern formation",
-        "Lie group",
+        "Cueva & Wei", "Cueva & Wei (full)", "Banino", "Banino (full)", "Sorscher", "Sorscher (Gaussian)", "Nayebi",
+        "Schaeffer", "pattern formation", "Lie group",
     }  # fmt: skip
     assert [found[name, "put in"][0] for name in ("residue", "Couey", "SIC", "SIC (modular)", "random RNN")] == [
         "lattice", "scale", "nothing *", "lattice *", "no lattice",
