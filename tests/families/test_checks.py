@@ -319,6 +319,9 @@ def test_a_model_that_is_not_there_fails_its_tests_and_not_their_collection() ->
 
 
 SMALLER: dict[str, dict[str, int]] = {
+    "continuous_attractor/burak_fiete-v1": {"neurons_per_side": 64},
+    "continuous_attractor/burak_fiete_aperiodic-v1": {"neurons_per_side": 80},
+    "continuous_attractor/burak_fiete_spiking-v1": {"neurons_per_side": 64},
     "continuous_attractor/kang_balasubramanian-v1": {"networks": 2},
     "continuous_attractor/peak_selection-v1": {"neurons": 600},
     "continuous_attractor/peak_selection_sheet-v1": {"rows": 128, "columns": 80, "recorded_units": 64},
@@ -327,7 +330,7 @@ SMALLER: dict[str, dict[str, int]] = {
     "supervised/nayebi-v1": {"units": 64},
     "supervised/sorscher-v1": {"units": 64},
 }
-"""What is checked is the same at any size, and at their own these would take four minutes of a core."""
+"""What is checked is the same at any size, and at their own these would take five minutes of a core."""
 
 
 @pytest.mark.parametrize("id", list_models())
