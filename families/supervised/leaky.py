@@ -35,9 +35,8 @@ def leaky_walk(start: Tensor, drive: Tensor, recurrent: Tensor, fraction: float)
     networks, steps, trajectories, units = drive.shape
     rates = drive.new_empty(networks, steps + 1, trajectories, units)
     _walk_kernel[_grid(drive)](
-        start.contiguous(), drive.contiguous(), recurrent.contiguous(), rates, fraction, steps, trajectories, units,
-        **_sizes(units),
-    )  # fmt: skip
+        start.contiguous(), drive, recurrent.contiguous(), rates, fraction, steps, trajectories, units, **_sizes(units)
+    )
     return rates
 
 
