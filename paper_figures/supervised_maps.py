@@ -76,17 +76,24 @@ FIGURE = Figure(
 )
 
 
-def _grids(id: str, condition: str, statement: str, paper: str, citation: str, low: float) -> Claim:
-    """Claims that at least ``low`` of a condition's units are grids, by the median of its networks, not by chance."""
+def _share(
+    id: str, condition: str, statement: str, paper: str, citation: str, *, control: float, **bounds: float
+) -> Claim:
+    """A claim on the share of grid units, the median of a condition's networks."""
     return Claim(
         id=id,
         statement=statement,
         paper=paper,
         citation=citation,
         statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
-        control=with_value(condition, "grid_fraction", CHANCE),
-        low=low,
+        control=with_value(condition, "grid_fraction", control),
+        **bounds,
     )
+
+
+def _grids(id: str, condition: str, statement: str, paper: str, citation: str, low: float) -> Claim:
+    """At least ``low`` of the units are grids, not by chance."""
+    return _share(id, condition, statement, paper, citation, control=CHANCE, low=low)
 
 
 def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Claim:
@@ -98,27 +105,13 @@ def _at_full_size(model: str, condition: str, paper: str, citation: str) -> Clai
 
 
 def _quarter(id: str, condition: str, statement: str) -> Claim:
-    return Claim(
-        id=id,
-        statement=statement,
-        paper="129 of 512 linear units, 25.2 % (reported, unverified)",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
-        control=with_value(condition, "grid_fraction", CHANCE),
-        **within(129 / 512),
-    )
+    paper = "129 of 512 linear units, 25.2 % (reported, unverified)"
+    return _share(id, condition, statement, paper, "Banino et al. 2018", control=CHANCE, **within(129 / 512))
 
 
 def _none_without_dropout(id: str, condition: str, statement: str) -> Claim:
-    return Claim(
-        id=id,
-        statement=statement,
-        paper="no grids without dropout",
-        citation="Banino et al. 2018",
-        statistic=lambda data: median_or_missing(data, condition, "grid_fraction"),
-        control=with_value(condition, "grid_fraction", 129 / 512),
-        high=LEAST,
-    )
+    paper = "no grids without dropout"
+    return _share(id, condition, statement, paper, "Banino et al. 2018", control=129 / 512, high=LEAST)
 
 
 claims = (
@@ -131,15 +124,15 @@ claims = (
         "Sorscher et al. 2019",
         0.1,
     ),
-    Claim(
-        id="gaussian_seeds_no_grids",
-        statement="Trained on Gaussian place cells, units are no grids: at most 5 %, median of ten seeds of the "
+    _share(
+        "gaussian_seeds_no_grids",
+        GAUSSIAN,
+        "Trained on Gaussian place cells, units are no grids: at most 5 %, median of ten seeds of the "
         "setting of the shipped network",
-        paper="grids only for special targets",
-        citation="Schaeffer et al. 2022",
-        statistic=lambda data: median_or_missing(data, GAUSSIAN, "grid_fraction"),
-        control=with_value(GAUSSIAN, "grid_fraction", 0.1),
-        high=0.05,
+        "grids only for special targets",
+        "Schaeffer et al. 2022",
+        control=0.1,
+        high=LEAST,
     ),
     _grids(
         "cueva_wei_grid_units",
