@@ -184,7 +184,7 @@ claims = (
         "cueva_wei_full_grid_units",
         CUEVA_WEI_FULL,
         "On the paper's walks of 500 steps, told speed and angle, trained with noise and a cost of activity for 50,000 "
-        f"steps, at least {LEAST:.0%} of units are grids: above all of 100 noise maps, median of three seeds",
+        f"steps, at least {LEAST:.0%} of units are grids: above all of 100 noise maps, median of ten seeds",
         "grid-like units emerge (shown), square ones in a square box",
         "Cueva & Wei 2018",
         LEAST,
