@@ -66,6 +66,14 @@ def main() -> None:
     except KeyboardInterrupt:
         _errors.print("stopped")
         sys.exit(130)
+    except (MemoryError, RuntimeError) as error:
+        from entorhinal.families.memory import ran_out
+
+        if not ran_out(error):
+            raise
+        way_out = "give fewer units, a smaller batch or fewer networks side by side"
+        _errors.print(f"[red]error:[/red] memory ran out; {way_out} ({_plain(error)})", soft_wrap=True, highlight=False)
+        sys.exit(2)
 
 
 def _plain(text: object) -> str:

@@ -1,15 +1,24 @@
-"""How much memory is free?"""
+"""How much memory is free, and does something fit?"""
 
-import os
-
+import psutil
 import torch
 
-__all__ = ["available_bytes"]
+from entorhinal.families.errors import InputError
+
+__all__ = ["available_bytes", "check_fits", "ran_out"]
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that is free on the device now; all there is where the system does not say, as on macOS."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    """Memory that can be had on the device now; in main memory that of caches that would be given up, too."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def check_fits(owner: str, field: str, count: int, each_bytes: int, device: torch.device, advice: str) -> None:
+    """Raise `InputError` that says how many fit, if memory cannot hold ``count`` of ``each_bytes``."""
+    if count > (fit := available_bytes(device) // each_bytes):
+        raise InputError(f"{owner}: {field} = {count}: {fit} fit in the memory free on {device}{advice}")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Was this error raised for want of memory?"""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

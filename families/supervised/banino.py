@@ -22,10 +22,17 @@ from pydantic import Field
 from torch import Tensor
 
 from entorhinal.families.codes import softmax_place_cells
+from entorhinal.families.memory import check_fits
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
 from entorhinal.families.supervised.kernels import place_cell_cross_entropy, place_code
 from entorhinal.families.supervised.lstm import lstm_step_, lstm_step_backward_
-from entorhinal.families.supervised.walks import batch_generator, batches_of_walks, check_box, check_plane
+from entorhinal.families.supervised.walks import (
+    batch_generator,
+    batches_of_walks,
+    check_box,
+    check_place_cells,
+    check_plane,
+)
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["Banino", "BaninoConfig", "movements"]
@@ -120,6 +127,8 @@ class Banino(Model):
         super().__init__(config)
         c, generator = self.config, torch.Generator().manual_seed(self.config.seed)
         n = c.cells
+        each = 4 * (2 * n + c.units)  # weights to and from a place cell
+        check_fits(self.card.id, "place_cells", c.place_cells, each, torch.device("cpu"), "; give fewer")
 
         def uniform(rows: int, columns: int) -> torch.nn.Parameter:
             return torch.nn.Parameter((2 * torch.rand(rows, columns, generator=generator) - 1) / columns**0.5)
@@ -215,6 +224,8 @@ class Banino(Model):
         """
         c = self.config
         check_box(self.card.id, world.arena, c.side_m)
+        walk = c.batch, c.steps_per_trajectory
+        check_place_cells(self.card.id, c.place_cells, weights=2 * c.cells + c.units, world=world, walk=walk)
         walks = batches_of_walks(world, seed, first, batch=c.batch, steps_per_trajectory=c.steps_per_trajectory)
         return self._with_masks(walks, world, seed, first)
 

@@ -23,18 +23,16 @@ from torch import Tensor
 from entorhinal.families.codes import difference_of_softmaxes_place_cells, softmax_place_cells, square_distance
 from entorhinal.families.controls.lowpass_noise import LowpassNoise
 from entorhinal.families.errors import InputError
-from entorhinal.families.memory import available_bytes
+from entorhinal.families.memory import check_fits
 from entorhinal.families.model import Batch, Card, Config, Model, Recipe, Representation, State
 from entorhinal.families.supervised.kernels import Precision, rectified_population_gradients
-from entorhinal.families.supervised.walks import batches_of_walks, check_box, check_plane
+from entorhinal.families.supervised.walks import batches_of_walks, check_box, check_place_cells, check_plane
 from entorhinal.families.world import Arena, Trajectories, World
 
 __all__ = ["PlaceNetwork", "Sorscher", "SorscherConfig"]
 
 _LATTICE, _REACH = 50, 4
 """Places a side at which covering is checked, and the σ that a place cell reaches."""
-_KEPT = 3
-"""Tensors of the shape of a batch's predictions that a step holds at least: logits, targets, a gradient."""
 _PRECISIONS: dict[str, Precision] = {"highest": "float32", "high": "tf32", "medium": "bf16"}
 
 
@@ -73,6 +71,8 @@ class PlaceNetwork(Model):
 
     def __init__(self, config: SorscherConfig | None = None) -> None:
         super().__init__(config)
+        each = 4 * 2 * self.config.units  # weights to and from a place cell, at the least
+        check_fits(self.card.id, "place_cells", self.config.place_cells, each, torch.device("cpu"), "; give fewer")
         low, high = Arena.square(self.config.side_m).bounds_m(torch.empty(0))
         random = torch.Generator().manual_seed(self.config.centre_seed)
         centres = torch.rand(self.config.place_cells, 2, generator=random)
@@ -126,20 +126,14 @@ class PlaceNetwork(Model):
     def _check_places(self, world: World) -> None:
         """Refuse place cells that leave most of the arena uncovered, or of which memory cannot hold so many."""
         c, at = self.config, (torch.arange(_LATTICE) + 0.5) / _LATTICE - 0.5
+        walk = c.batch, c.steps_per_trajectory
+        check_place_cells(self.card.id, c.place_cells, weights=2 * c.units, world=world, walk=walk)
         place_m = c.side_m * torch.stack(torch.meshgrid(at, at, indexing="ij"), -1)
         near = square_distance(place_m, self.centre_m.to(place_m)).amin(-1) <= (_REACH * c.place_width_m) ** 2
         if (covered := float(near.double().mean())) < 0.5:
             raise InputError(
                 f"{self.card.id}: {c.place_cells} place cells of place_width_m={c.place_width_m:g} reach {covered:.0%} "
                 f"of the arena (within {_REACH} σ); give more place_cells or a larger place_width_m"
-            )
-        each = torch.empty((), dtype=world.dtype).element_size() * (
-            _KEPT * c.batch * c.steps_per_trajectory + 4 * 2 * c.units  # weights in and out, gradients and two moments
-        )
-        if c.place_cells > (fit := available_bytes(torch.device(world.device)) // each):
-            raise InputError(
-                f"{self.card.id}: place_cells = {c.place_cells}: {fit} fit in the memory free on {world.device}, "
-                f"with {c.batch} trajectories of {c.steps_per_trajectory} steps a batch; give fewer, or a smaller batch"
             )
 
     def _cross_entropy(self, logits: Tensor, position_m: Tensor) -> Tensor:

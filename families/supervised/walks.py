@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from entorhinal.families.errors import InputError
+from entorhinal.families.memory import check_fits
 from entorhinal.families.world import Arena, World
 
-__all__ = ["BLOCK", "batch_generator", "batches_of_walks", "check_box", "check_plane"]
+__all__ = ["BLOCK", "batch_generator", "batches_of_walks", "check_box", "check_place_cells", "check_plane"]
 
 BLOCK = 64
 """Batches made by one walk, as a walk takes the same time for many trajectories as for few."""
+_KEPT = 3
+"""Tensors of the shape of a batch's predictions that a step holds at least: logits, targets, a gradient."""
 _APART = 0x1E3779B97F4A7C15  # odd and large: the seeds of batches are scattered
 
 
@@ -50,3 +53,15 @@ def check_box(owner: str, arena: Arena, side_m: float, filled: str = "place cell
             f"{owner}: {filled} a square of side_m={side_m:g}, but the arena measures "
             f"{' x '.join(f'{size_m:g}' for size_m in arena.size_m)} m; make them the same"
         )
+
+
+def check_place_cells(owner: str, place_cells: int, *, weights: int, world: World, walk: tuple[int, int]) -> None:
+    """Raise `InputError` that says how many place cells fit, if memory cannot hold so many in training.
+
+    A place cell has ``weights`` to and from it, with their gradients and two moments; ``walk`` is a batch's
+    trajectories and steps.
+    """
+    trajectories, steps = walk
+    each = torch.empty((), dtype=world.dtype).element_size() * (_KEPT * trajectories * steps + 4 * weights)
+    advice = f", with {trajectories} trajectories of {steps} steps a batch; give fewer, or a smaller batch"
+    check_fits(owner, "place_cells", place_cells, each, torch.device(world.device), advice)

@@ -56,6 +56,11 @@ def test_list_names_everything() -> None:
     assert as_json["models"][0]["id"] == "coding_theory/residue-v1"
 
 
+def test_a_network_that_memory_cannot_hold_is_refused(refused, tmp_path) -> None:
+    words = ("--set", "units=10000000", "--set", "place_cells=3", "--out", tmp_path / "run")
+    assert "memory ran out; give fewer units" in refused("train", "supervised/sorscher", *words)
+
+
 def test_the_version() -> None:
     assert entorhinal("--version").stdout.strip() == __version__
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from entorhinal.benchmarks.cli import app
 from entorhinal.benchmarks.population import Population
-from entorhinal.families import check_model, load, make
+from entorhinal.families import check_model, load, make, memory
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Decoder, PathIntegrator, Representation, Trainable
 from entorhinal.families.supervised.banino import Banino, movements
@@ -189,6 +189,16 @@ def test_bad_worlds_are_refused_at_once() -> None:
         model.training_data(World(Arena.square(1.0)), 0)
     with pytest.raises(InputError, match="1 dimension"):
         model.represent(World(Arena.line(2.2)).walk(2, 3, seed=0))
+
+
+def test_more_place_cells_than_training_has_memory_for_are_refused(monkeypatch) -> None:
+    model = make("supervised/banino", **TINY)
+    each = 4 * (3 * 3 * 5 + 4 * (2 * 6 + 10))  # bytes a place cell, as the message counts them
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 8 * each)
+    model.training_data(World(), 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 8 * each - 1)
+    with pytest.raises(InputError, match="place_cells = 8: 7 fit in the memory free on cpu, with 3 trajectories of 5"):
+        model.training_data(World(), 0)
 
 
 def test_a_small_network_learns_its_targets_from_the_command_line(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entorhinal.benchmarks.population import Population
-from entorhinal.families import check_model, make
+from entorhinal.families import check_model, make, memory
 from entorhinal.families.errors import InputError
 from entorhinal.families.model import Connected, Decoder, PathIntegrator, PopulationTrainable, Trainable
-from entorhinal.families.supervised import sorscher
 from entorhinal.families.supervised.cells import ACTIVATIONS, CELLS
 from entorhinal.families.supervised.nayebi import Nayebi
 from entorhinal.families.supervised.schaeffer import Schaeffer, SchaefferConfig, ring_spacing_m
@@ -196,6 +195,12 @@ def test_targets_that_leave_the_arena_bare_and_too_many_cells_are_refused(monkey
     with pytest.raises(InputError, match=r"side_m=2\.2, but the arena measures 4 x 4 m"):
         cartesian.training_data(World(Arena.square(4.0)), 0)
     each = 4 * (3 * 3 * 4 + 8 * 10)  # bytes a place cell, as the message counts them
-    monkeypatch.setattr(sorscher, "available_bytes", lambda device: 15 * each)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 15 * each)
     with pytest.raises(InputError, match=r"place_cells = 20: 15 fit in the memory free on cpu"):
         make("supervised/nayebi", **TINY).training_data(World(), 0)
+
+
+@pytest.mark.parametrize("name", ["sorscher", "nayebi", "schaeffer", "banino"])
+def test_more_place_cells_than_memory_holds_are_refused_before_they_are_made(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}-v1: place_cells = 10000000000: \d+ fit in the memory free on cpu"):
+        make(f"supervised/{name}", place_cells=10**10)
