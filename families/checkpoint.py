@@ -6,6 +6,7 @@ its config and the SHA-256 of the tensors, so a truncated or exchanged file is f
 
 import json
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,32 @@ def load(source: str | Path) -> Model:
             f"{json_path.name}); copy both files again"
         )
     model = get_class(id).make(**values)
-    own = model.state_dict()
+    own, tensors = model.state_dict(), dict[str, Tensor]()
     try:
-        tensors: dict[str, Tensor] = load_tensors(content)
+        tensors = load_tensors(content)
         model.load_state_dict({name: t.to(own[name].dtype) if name in own else t for name, t in tensors.items()})
     except (SafetensorError, RuntimeError) as error:
-        why = str(error).splitlines()[-1].strip()
-        raise InputError(f"checkpoint {str(tensors_path)!r}: does not fit {id}: {why}") from None
+        why = _misfit(model, tensors) or str(error).splitlines()[-1].strip(" \t.")
+        raise InputError(
+            f"checkpoint {str(tensors_path)!r}: does not fit {id} as {json_path.name} has it: {why}; restore both files"
+        ) from None
     return model.eval()
+
+
+def _misfit(model: Model, tensors: dict[str, Tensor]) -> str:
+    """The one field of the config with which the tensors would fit; empty if that is not what is wrong."""
+    values, shapes = model.config.model_dump(), {name: tensor.shape for name, tensor in tensors.items()}
+    sizes = [
+        (wanted, size)
+        for name, own in model.state_dict().items()
+        for wanted, size in zip(own.shape, shapes.get(name, ()), strict=False)
+        if wanted != size
+    ]
+    for field, value in values.items():
+        for wanted, size in dict.fromkeys(sizes):
+            if type(value) is int and value == wanted:
+                with suppress(InputError):
+                    other = type(model).make(**values | {field: size}).state_dict()
+                    if {name: tensor.shape for name, tensor in other.items()} == shapes:
+                        return f"{field} = {value}, but the weights have {size}"
+    return ""

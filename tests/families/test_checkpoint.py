@@ -47,7 +47,11 @@ def test_ids_load_too() -> None:
         ("truncated", "truncated or exchanged"),
         ("json cut", "not a checkpoint's description"),
         ("format", "format 99"),
-        ("config", "does not fit controls/random_rnn-v1: size mismatch"),
+        (
+            "config",
+            "does not fit controls/random_rnn-v1 as net.json has it: units = 17, but the weights have 16; restore",
+        ),
+        ("model", r"does not fit controls/place_cells-v1 as net.json has it: size mismatch for centre_m"),
     ],
 )
 def test_broken_checkpoints_are_named(saved, damage: str, message: str) -> None:
@@ -64,6 +68,8 @@ def test_broken_checkpoints_are_named(saved, damage: str, message: str) -> None:
         description.write_text(description.read_text()[:30])
     elif damage == "format":
         description.write_text(json.dumps(content | {"format": 99}))
+    elif damage == "model":
+        description.write_text(json.dumps(content | {"model": "controls/place_cells-v1", "config": {}}))
     else:
         content["config"]["units"] = 17
         description.write_text(json.dumps(content))
